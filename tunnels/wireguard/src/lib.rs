@@ -1,0 +1,31 @@
+//! WireGuard without I/O: bytes and the time go in; bytes, sessions and deadlines come out.
+//!
+//! Two halves. The control half, [`Tunnel`], is `&mut`: peers, handshakes, timers. The data half, [`Session`] and
+//! [`Traffic`], is shared by the workers, which seal and open packets with it and never wait for the control half.
+//!
+//! Source: J. A. Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel"; section numbers in this crate are its own.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+pub mod message;
+pub mod timers;
+pub mod uapi;
+
+mod allowed_ips;
+mod endpoint;
+mod peer;
+mod published;
+mod refused;
+mod session;
+mod staging;
+mod sync;
+mod traffic;
+mod tunnel;
+
+pub use allowed_ips::{AllowedIps, Prefix};
+pub use endpoint::{Endpoint, Local, Udp};
+pub use published::{Published, View};
+pub use refused::Refused;
+pub use session::{Keys, Session};
+pub use traffic::Traffic;
+pub use tunnel::{Output, PeerChange, PeerId, PeerStatus, Tunnel};

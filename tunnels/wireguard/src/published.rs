@@ -1,0 +1,60 @@
+//! A value that many threads read often and any of them replaces seldom.
+
+use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+
+/// Holds the value. Readers keep a [`View`] and pay one atomic load while nothing changed.
+#[derive(Debug)]
+pub struct Published<T> {
+    generation: AtomicU64,
+    value: Mutex<T>,
+}
+
+/// A reader's own copy.
+#[derive(Clone, Debug)]
+pub struct View<T> {
+    generation: u64,
+    value: T,
+}
+
+impl<T: Copy + PartialEq> Published<T> {
+    /// Publishes a first value.
+    pub fn new(value: T) -> Self {
+        Self {
+            generation: AtomicU64::new(0),
+            value: Mutex::new(value),
+        }
+    }
+
+    /// Replaces the value. The generation grows under the lock, so a view never pairs an old value with a new generation.
+    pub fn set(&self, value: T) {
+        let mut held = lock(&self.value);
+        if *held != value {
+            *held = value;
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The value of this moment.
+    pub fn get(&self) -> T {
+        *lock(&self.value)
+    }
+
+    /// A view for a reader to keep.
+    pub fn view(&self) -> View<T> {
+        let held = lock(&self.value);
+        View {
+            generation: self.generation.load(Ordering::Relaxed),
+            value: *held,
+        }
+    }
+}
+
+impl<T: Copy + PartialEq> View<T> {
+    /// The value, fetched again only if it was replaced since.
+    pub fn read(&mut self, from: &Published<T>) -> T {
+        if from.generation.load(Ordering::Acquire) != self.generation {
+            *self = from.view();
+        }
+        self.value
+    }
+}

@@ -1,0 +1,205 @@
+//! The data half: the keys of one session, shared by the workers (WireGuard paper, sections 5.4.5 and 5.4.6).
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use adit_aead::{Algorithm, Counter, Key, Nonce, Secret, Span, TAG};
+use adit_noise::Time;
+use adit_packet::Slot;
+use adit_replay::Window;
+
+use crate::message::DATA_HEADER;
+use crate::sync::{AtomicBool, Mutex, Ordering, lock};
+use crate::{Refused, Traffic, message, timers};
+
+/// Packets verified between two looks at the replay window.
+const CHUNK: usize = 64;
+
+/// Keys of both directions. Immutable but for its send counter, its replay window and its confirmation.
+#[derive(Debug)]
+pub struct Session {
+    peer: Arc<Traffic>,
+    local: u32,
+    remote: u32,
+    seal: Key,
+    open: Key,
+    sent: Counter,
+    window: Mutex<Window>,
+    born: Time,
+    initiator: bool,
+    confirmed: AtomicBool,
+}
+
+/// What a handshake yields for a session.
+#[derive(Debug)]
+pub struct Keys {
+    /// The key we send with.
+    pub send: Secret,
+    /// The key we receive with.
+    pub receive: Secret,
+    /// The cipher of both.
+    pub algorithm: Algorithm,
+}
+
+impl Session {
+    /// Room that sealing needs ahead of a packet, in bytes.
+    pub const HEAD: usize = DATA_HEADER;
+    /// Room that sealing needs behind a packet, in bytes: padding to 16 and the tag.
+    pub const TAIL: usize = 15 + TAG;
+
+    /// A session from a handshake: `local` is the index that the peer sends to us, `remote` the one we send to the peer.
+    #[must_use]
+    pub fn new(
+        peer: Arc<Traffic>,
+        keys: &Keys,
+        local: u32,
+        remote: u32,
+        initiator: bool,
+        born: Time,
+    ) -> Self {
+        Self {
+            peer,
+            local,
+            remote,
+            seal: Key::new(keys.algorithm, &keys.send),
+            open: Key::new(keys.algorithm, &keys.receive),
+            sent: Counter::new(timers::REJECT_AFTER_MESSAGES),
+            window: Mutex::new(Window::new()),
+            born,
+            initiator,
+            confirmed: AtomicBool::new(initiator),
+        }
+    }
+
+    /// The peer at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Arc<Traffic> {
+        &self.peer
+    }
+
+    /// The index by which the peer's packets name this session.
+    #[must_use]
+    pub fn local_index(&self) -> u32 {
+        self.local
+    }
+
+    /// When the handshake ended.
+    #[must_use]
+    pub fn born(&self) -> Time {
+        self.born
+    }
+
+    /// True if we began the handshake: only the initiator renews by time, so that both ends do not (section 6.2).
+    #[must_use]
+    pub fn is_initiator(&self) -> bool {
+        self.initiator
+    }
+
+    /// False once the keys are too old to be used (`REJECT_AFTER_TIME`).
+    #[must_use]
+    pub fn is_fresh(&self, now: Time) -> bool {
+        self.age(now) < timers::REJECT_AFTER_TIME
+    }
+
+    /// True if a packet sent now should bring about a new handshake.
+    #[must_use]
+    pub fn is_stale_for_sending(&self, now: Time) -> bool {
+        self.sent.used() >= timers::REKEY_AFTER_MESSAGES
+            || (self.initiator && self.age(now) >= timers::REKEY_AFTER_TIME)
+    }
+
+    /// True if a packet received now should bring about a new handshake, lest the session end in the middle of a one-way flow.
+    #[must_use]
+    pub fn is_stale_for_receiving(&self, now: Time) -> bool {
+        self.initiator && self.age(now) >= timers::REKEY_ON_RECEIVE_TIME
+    }
+
+    /// True for the first authentic packet on a session that the peer began: the peer has the keys, it may be sent with.
+    pub fn confirm(&self) -> bool {
+        !self.confirmed.load(Ordering::Relaxed) && !self.confirmed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Length of the datagram that carries a packet of `len` bytes: padded to 16, never past the MTU.
+    #[must_use]
+    pub fn sealed_len(len: usize, mtu: usize) -> usize {
+        let padded = len.next_multiple_of(16).min(mtu.max(len));
+        DATA_HEADER + padded + TAG
+    }
+
+    /// Seals packets in place. Each slot then is the datagram. Between packets there must be [`Self::HEAD`] and [`Self::TAIL`].
+    ///
+    /// # Errors
+    /// [`Refused::Exhausted`] if the key may not seal so many more; nothing is sealed then.
+    pub fn seal(&self, arena: &mut [u8], slots: &mut [Slot], mtu: usize) -> Result<(), Refused> {
+        let numbers = self
+            .sent
+            .reserve(slots.len() as u64)
+            .ok_or(Refused::Exhausted)?;
+        for (slot, number) in slots.iter_mut().zip(numbers) {
+            let sealed = Self::sealed_len(slot.len, mtu);
+            let start = slot.start.checked_sub(DATA_HEADER).ok_or(Refused::Length)?;
+            let datagram = arena
+                .get_mut(start..start + sealed)
+                .ok_or(Refused::Length)?;
+            message::emit_data(datagram, self.remote, number, slot.len);
+            *slot = Slot {
+                start,
+                len: sealed,
+                number,
+                ..*slot
+            };
+        }
+        self.seal.seal_batch(arena, slots.iter().map(span));
+        Ok(())
+    }
+
+    /// Opens datagrams in place: each slot that is kept then is the packet inside, still padded; empty for a keepalive.
+    /// `refused` hears why each of the others was dropped. The replay window is looked at after the tags were verified.
+    pub fn open(&self, arena: &mut [u8], slots: &mut [Slot], mut refused: impl FnMut(Refused)) {
+        for slots in slots.chunks_mut(CHUNK) {
+            let mut authentic = 0_u64;
+            self.open
+                .open_batch(arena, slots.iter().map(span), |at, ok| {
+                    authentic |= u64::from(ok) << at
+                });
+            let mut window = lock(&self.window);
+            for (at, slot) in slots.iter_mut().enumerate() {
+                let verdict = if slot.number >= timers::REJECT_AFTER_MESSAGES {
+                    Err(Refused::Exhausted)
+                } else if authentic & (1 << at) == 0 {
+                    Err(Refused::Auth)
+                } else {
+                    window.accept(slot.number).map_err(|_| Refused::Replay)
+                };
+                slot.kept = verdict.is_ok();
+                slot.start += DATA_HEADER;
+                slot.len = slot.len.saturating_sub(DATA_HEADER + TAG);
+                if let Err(reason) = verdict {
+                    refused(reason);
+                }
+            }
+        }
+    }
+
+    fn age(&self, now: Time) -> Duration {
+        now.since(self.born)
+    }
+}
+
+/// What the cipher works on in a datagram.
+fn span(slot: &Slot) -> Span {
+    Span {
+        start: slot.start + DATA_HEADER,
+        len: slot.len.saturating_sub(DATA_HEADER),
+        nonce: nonce(slot.number),
+        aad: 0,
+    }
+}
+
+/// Four zero bytes, then the counter, little-endian (section 5.4.6).
+fn nonce(number: u64) -> Nonce {
+    let mut nonce = [0; 12];
+    let (_, low) = nonce.split_at_mut(4);
+    low.copy_from_slice(&number.to_le_bytes());
+    nonce
+}
