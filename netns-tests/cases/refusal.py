@@ -1,0 +1,55 @@
+"""Keys that do not match: nothing passes, and the counters say so."""
+from lab.capture import Capture
+from lab.case import case
+from lab.site import PORT, wired
+from lab.traffic import Marker, ping
+from lab.wireguard import keys, preshared_key
+
+
+#   a: adit ---- wire ---- b: peer
+@case(peer=("adit", "wireguard-go"), wrong=("psk", "private-key", "public-key"), first=("adit-first", "peer-first"))
+def wrong_key(net, peer, wrong, first):
+    """With a wrong key there is no handshake in either role, and no byte of the inner packets leaves or arrives."""
+    pair = wired(net, right=peer, psk=True)
+    first = pair.left if first == "adit-first" else pair.right
+    second = pair.other(first)
+    pair.start(first=first)
+    wire, inside = Capture(pair.left.host, "wire"), Capture(second.host, second.device.name, link_header=0)
+    if wrong == "psk":
+        pair.left.device.set("peer", pair.right.keys.public, "preshared-key", "/dev/stdin", data=preshared_key())
+    elif wrong == "private-key":
+        pair.left.device.set("private-key", "/dev/stdin", data=keys().private)
+    else:
+        # The initiator looks for somebody who is not there.
+        stranger = keys().public
+        first.device.set("peer", second.keys.public, "remove")
+        first.device.set("peer", stranger, "endpoint", second.endpoint(), "allowed-ips", second.allowed_ips())
+    marker = Marker("not for anybody")
+    marker.send(first.host, second.inner(), count=5)
+    assert ping(first.host, second.inner(), wait=0.5) == 0, "an echo was answered"
+    wire.stop()
+    inside.stop()
+    assert any(udp.payload[:1] == b"\1" for udp in wire.datagrams(PORT)), "not even an initiation was sent"
+    assert not any(udp.payload[:1] == b"\4" for udp in wire.datagrams(PORT)), "data was sent"
+    assert not wire.holds(marker.bytes[:32]) and not inside.holds(marker.bytes[:32]), "the marker was seen"
+    for site in (pair.left, pair.right):
+        for peer_state in site.device.state().peers.values():
+            assert peer_state.handshake == 0, f"{site.host.name} tells of a handshake"
+
+
+#   a: adit (no private key) ---- wire ---- b: adit
+@case()
+def no_key(net):
+    """A device without a private key neither sends nor answers, and works as soon as it has one."""
+    pair = wired(net).start()
+    pair.left.device.setconf("[Interface]\nListenPort = %d\n" % PORT + pair.right.peer_conf(endpoint=pair.right.endpoint()))
+    # setconf leaves a private key that it does not name; all zeros takes it away.
+    pair.left.device.set("private-key", "/dev/null")
+    assert pair.left.device.state().private_key == "(none)"
+    wire = Capture(pair.left.host, "wire")
+    assert ping(pair.left.host, pair.right.inner(), wait=0.3) == 0
+    assert ping(pair.right.host, pair.left.inner(), wait=0.3) == 0
+    wire.stop()
+    assert not [udp for udp in wire.datagrams(PORT) if udp.source == pair.left.outer()], "it sent something"
+    pair.configure(pair.left)
+    assert ping(pair.left.host, pair.right.inner(), wait=3) == 3

@@ -1,0 +1,1 @@
+"""Network namespaces, links, programs and traffic for tests and for the demonstration. Standard library only."""

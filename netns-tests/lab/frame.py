@@ -1,0 +1,65 @@
+"""Ethernet frames taken apart and put together, as far as tests need it."""
+import ipaddress
+import struct
+from dataclasses import dataclass
+
+ETHERNET = 14
+
+
+def checksum(data):
+    """The Internet checksum (RFC 1071)."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+@dataclass
+class Udp:
+    """A UDP datagram with what the headers around it said. `tos` is the whole byte; its low two bits are ECN."""
+    source: str
+    source_port: int
+    target: str
+    target_port: int
+    tos: int
+    payload: bytes
+
+    @property
+    def ecn(self):
+        return self.tos & 3
+
+
+def ip_text(data):
+    return str(ipaddress.ip_address(data))
+
+
+def parse_udp(frame, link=ETHERNET):
+    """The UDP datagram in a frame, or None. `link` is the length of the link header (0 on a TUN)."""
+    packet = frame[link:]
+    if len(packet) < 28:
+        return None
+    if packet[0] >> 4 == 4 and packet[9] == 17 and not struct.unpack_from("!H", packet, 6)[0] & 0x1FFF:
+        start = (packet[0] & 15) * 4
+        source, target, tos = packet[12:16], packet[16:20], packet[1]
+    elif packet[0] >> 4 == 6 and packet[6] == 17 and len(packet) >= 48:
+        start, source, target = 40, packet[8:24], packet[24:40]
+        tos = struct.unpack_from("!H", packet)[0] >> 4 & 0xFF
+    else:
+        return None
+    from_port, to_port, length, _ = struct.unpack_from("!HHHH", packet, start)
+    return Udp(ip_text(source), from_port, ip_text(target), to_port, tos, packet[start + 8:start + length])
+
+
+def set_ecn(frame, mark):
+    """The frame with this ECN mark in its IP header (v4 or v6), checksum and all."""
+    data = bytearray(frame)
+    if data[ETHERNET] >> 4 == 4:
+        head = (data[ETHERNET] & 15) * 4
+        data[ETHERNET + 1] = data[ETHERNET + 1] & 0xFC | mark
+        data[ETHERNET + 10:ETHERNET + 12] = b"\0\0"
+        data[ETHERNET + 10:ETHERNET + 12] = struct.pack("!H", checksum(bytes(data[ETHERNET:ETHERNET + head])))
+    elif data[ETHERNET] >> 4 == 6:
+        data[ETHERNET + 1] = data[ETHERNET + 1] & 0xCF | mark << 4
+    return bytes(data)

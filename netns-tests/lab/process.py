@@ -1,0 +1,97 @@
+"""A program that runs beside the test. Ended by its own pid, its output kept for the report of a failure."""
+import ctypes
+import os
+import re
+import signal
+import subprocess
+
+from lab.wait import until
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+PR_SET_PDEATHSIG = 1
+
+
+class Failed(Exception):
+    """A program ended with a code other than 0, or did not end in time."""
+
+
+def run(command, data=None, timeout=20, check=True, env=None):
+    """Runs a program to its end; (code, stdout and stderr). `check` makes a code other than 0 an error."""
+    try:
+        done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=timeout, env=environment(env), errors="replace",
+                              stdin=subprocess.DEVNULL if data is None else None)
+    except subprocess.TimeoutExpired as error:
+        output = (error.stdout or b"").decode(errors="replace")
+        raise Failed(f"{' '.join(command)}: not done within {timeout} s: {output[-500:]}") from None
+    if check and done.returncode:
+        raise Failed(f"{' '.join(command)}: exit {done.returncode}: {done.stdout.strip()[-800:]}")
+    return done.returncode, done.stdout
+
+
+def environment(extra):
+    """Ours and `extra`; in the C locale, because answers are read."""
+    return {**os.environ, "LC_ALL": "C", **(extra or {})}
+
+
+class Process:
+    """A running program in a session of its own, so that Ctrl-C on the terminal reaches only the test."""
+
+    def __init__(self, command, log, env=None):
+        self.command, self.log = command, log
+        parent = os.getpid()
+
+        def dies_with_us():
+            # The last resort: if the test is killed outright, nothing it started may stay.
+            LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+
+        with open(log, "ab") as output:
+            output.write(f"$ {' '.join(command)}\n".encode())
+            output.flush()
+            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                          start_new_session=True, preexec_fn=dies_with_us, env=environment(env))
+
+    @property
+    def pid(self):
+        return self.child.pid
+
+    def alive(self):
+        return self.child.poll() is None
+
+    def output(self):
+        """All it has written so far."""
+        with open(self.log, errors="replace") as file:
+            return file.read()
+
+    def wait(self, seconds):
+        """Its exit code, once it has ended by itself."""
+        try:
+            return self.child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{' '.join(self.command)}: still running after {seconds:g} s") from None
+
+    def wait_output(self, pattern, seconds):
+        """Until its output matches; an error if it ends before."""
+        def seen():
+            found = re.search(pattern, self.output())
+            if not found and not self.alive():
+                raise Failed(f"{' '.join(self.command)}: ended with {self.child.returncode}: {self.output()[-500:]}")
+            return found
+        return until(seen, seconds, f"{pattern!r} from {' '.join(self.command)}")
+
+    def kill(self):
+        """Ends it without a word, as a crash would."""
+        if self.alive():
+            self.child.kill()
+        self.child.wait(5)
+
+    def stop(self, grace=3):
+        """Asks it to end, and kills it when it does not within `grace` seconds."""
+        if self.alive():
+            self.child.terminate()
+            try:
+                self.child.wait(grace)
+            except subprocess.TimeoutExpired:
+                self.kill()
