@@ -75,12 +75,7 @@ fn portless(packet: &[u8], ip: &IpHeader) -> Option<Key> {
     let from = ip::addresses(packet)?;
     let mut addresses = [0; 32];
     addresses.get_mut(..from.len())?.copy_from_slice(from);
-    Some(Key {
-        version: ip.version,
-        protocol: ip.protocol,
-        ports: [0; 4],
-        addresses,
-    })
+    Some(Key { version: ip.version, protocol: ip.protocol, ports: [0; 4], addresses })
 }
 
 impl Candidate {
@@ -140,11 +135,7 @@ impl Candidate {
             Version::V4 => self.key.addresses.get(..8),
             Version::V6 => Some(self.key.addresses.as_slice()),
         };
-        let pseudo = Sum::pseudo(
-            addresses.unwrap_or_default(),
-            self.transport.protocol(),
-            data.len() as u32,
-        );
+        let pseudo = Sum::pseudo(addresses.unwrap_or_default(), self.transport.protocol(), data.len() as u32);
         (pseudo + Sum::of(data)).fold() == 0xffff
     }
 

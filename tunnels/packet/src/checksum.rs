@@ -93,11 +93,7 @@ impl Add for Sum {
 
 /// The `checksum` of data in which one word changed from `old` to `new` (RFC 1624, equation 3).
 pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
-    Sum::default()
-        .with(!checksum)
-        .without(old)
-        .with(new)
-        .checksum()
+    Sum::default().with(!checksum).without(old).with(new).checksum()
 }
 
 /// Bytes summed at a time: two registers of baseline x86-64 with independent accumulators.
@@ -120,9 +116,9 @@ fn sum_blocks(blocks: &[[u8; BLOCK]]) -> Sum {
             *high = high.wrapping_add(word >> 32);
         }
     }
-    all.iter().zip(&high).fold(Sum(0), |sum, (all, high)| {
-        sum + Sum(all.wrapping_sub(high << 32)) + Sum(*high)
-    })
+    all.iter()
+        .zip(&high)
+        .fold(Sum(0), |sum, (all, high)| sum + Sum(all.wrapping_sub(high << 32)) + Sum(*high))
 }
 
 #[cfg(test)]

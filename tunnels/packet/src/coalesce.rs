@@ -28,13 +28,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            tcp: true,
-            udp: true,
-            max_len: 65_535,
-            max_segments: 128,
-            capacity: 1024,
-        }
+        Self { tcp: true, udp: true, max_len: 65_535, max_segments: 128, capacity: 1024 }
     }
 }
 
@@ -75,10 +69,7 @@ impl Coalescer {
     /// Allocates all that is ever needed.
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits: Limits {
-                max_len: limits.max_len.min(65_535),
-                ..limits
-            },
+            limits: Limits { max_len: limits.max_len.min(65_535), ..limits },
             packets: Vec::with_capacity(limits.capacity),
             items: Vec::with_capacity(limits.capacity),
             flows: Flows::new(),
@@ -126,10 +117,7 @@ impl Coalescer {
 
     /// What is to be written after [`finish`](Self::finish), in order of the first packets.
     pub fn items(&self) -> Items<'_> {
-        Items {
-            coalescer: self,
-            items: self.items.iter(),
-        }
+        Items { coalescer: self, items: self.items.iter() }
     }
 
     /// Forgets all packets.
@@ -305,10 +293,7 @@ impl<'a> Iterator for Items<'a> {
             skip: 0,
             header_len: shape.map_or(0, |shape| shape.header_len),
         };
-        Some((
-            shape.map_or_else(VirtioNetHdr::default, |shape| shape.virtio()),
-            pieces,
-        ))
+        Some((shape.map_or_else(VirtioNetHdr::default, |shape| shape.virtio()), pieces))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -42,9 +42,8 @@ impl Ecn {
     /// It is also what the outer header has to carry: encapsulation in normal mode copies the field
     /// (RFC 6040, section 4.1).
     pub fn of(packet: &[u8]) -> Self {
-        first_word(packet).map_or(Self::NotEct, |(version, word)| {
-            Self::from_tos((word >> version.ecn_shift()) as u8)
-        })
+        first_word(packet)
+            .map_or(Self::NotEct, |(version, word)| Self::from_tos((word >> version.ecn_shift()) as u8))
     }
 
     /// The field that leaves a tunnel (RFC 6040, figure 4).

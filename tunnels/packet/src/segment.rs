@@ -61,12 +61,7 @@ impl Segments {
     pub fn iter(
         &self,
     ) -> impl DoubleEndedIterator<Item = (usize, usize)> + ExactSizeIterator + Clone + use<> {
-        let Self {
-            count,
-            size,
-            last,
-            stride,
-        } = *self;
+        let Self { count, size, last, stride } = *self;
         (0..count).map(move |i| (i * stride, if i + 1 == count { last } else { size }))
     }
 
@@ -85,12 +80,7 @@ impl Segments {
         }
         match count.saturating_mul(stride) {
             needed if needed > room => Err(Error::NoRoom { needed }),
-            _ => Ok(Self {
-                count,
-                size,
-                last,
-                stride,
-            }),
+            _ => Ok(Self { count, size, last, stride }),
         }
     }
 }
@@ -137,9 +127,7 @@ pub fn segment(
     let size = template.header_len + payload.min(gso_size);
     let last = template.header_len + payload - (count - 1) * gso_size;
     let segments = Segments::lay_out(count, size, last, stride, room)?;
-    template
-        .cut(buf, &segments, gso_size)
-        .ok_or(Error::Truncated)?;
+    template.cut(buf, &segments, gso_size).ok_or(Error::Truncated)?;
     Ok(segments)
 }
 
@@ -149,11 +137,8 @@ fn complete_checksum(packet: &mut [u8], hdr: &VirtioNetHdr) -> Option<()> {
     let covered = packet.get_mut(hdr.csum_start.into()..)?;
     let sum = Sum::of(covered);
     let offset = usize::from(hdr.csum_offset);
-    let checksum = if offset == Transport::Udp.checksum_offset() {
-        sum.udp_checksum()
-    } else {
-        sum.checksum()
-    };
+    let checksum =
+        if offset == Transport::Udp.checksum_offset() { sum.udp_checksum() } else { sum.checksum() };
     put_u16(covered, offset, checksum)
 }
 
@@ -275,16 +260,11 @@ impl Template {
         let sum = self.transport_sum.with(data_len) + Sum::of(payload);
         let checksum = match self.transport {
             Transport::Tcp => {
-                let sequence = self
-                    .sequence
-                    .wrapping_add(u32::from(i).wrapping_mul(self.gso_size));
+                let sequence = self.sequence.wrapping_add(u32::from(i).wrapping_mul(self.gso_size));
                 let flags = self.flags_of(i == 0, is_last);
                 put_u32(header, TCP_SEQUENCE, sequence)?;
                 put_u16(header, TCP_FLAGS, flags)?;
-                sum.with((sequence >> 16) as u16)
-                    .with(sequence as u16)
-                    .with(flags)
-                    .checksum()
+                sum.with((sequence >> 16) as u16).with(sequence as u16).with(flags).checksum()
             }
             Transport::Udp => {
                 put_u16(header, UDP_LENGTH, data_len)?;

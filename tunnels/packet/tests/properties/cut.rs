@@ -1,0 +1,146 @@
+//! Cutting agrees with the model.
+
+use adit_packet::{Error, MAX_SEGMENTS, VirtioNetHdr, segment, virtio};
+use proptest::prelude::*;
+
+use crate::model::{Checksum, Packet, any_super, payload};
+
+/// The packet at the start of a buffer of `room` bytes, the rest noise.
+fn buffer(packet: &[u8], room: usize) -> Vec<u8> {
+    let mut buf = packet.to_vec();
+    buf.resize(room.max(packet.len()), 0xa5);
+    buf
+}
+
+fn pieces(buf: &[u8], segments: adit_packet::Segments) -> Vec<Vec<u8>> {
+    segments.iter().map(|(at, len)| buf[at..at + len].to_vec()).collect()
+}
+
+fn expected(packet: &Packet, gso_size: u16) -> Vec<Vec<u8>> {
+    packet.cut(gso_size).iter().map(|packet| packet.bytes(Checksum::Whole)).collect()
+}
+
+proptest! {
+    #[test]
+    fn segments_are_those_of_the_model(
+        (packet, gso_size) in any_super(),
+        gap in 0_usize..100,
+        hdr_len: u16,
+        ecn: bool,
+    ) {
+        let mut hdr = packet.virtio(gso_size);
+        hdr.hdr_len = hdr_len; // the kernel's cannot be trusted
+        if ecn && !packet.is_udp() {
+            hdr.gso_type |= virtio::GSO_ECN;
+        }
+        let bytes = packet.bytes(Checksum::Partial);
+        let mut buf = buffer(&bytes, 200_000);
+        let result = segment(&mut buf, bytes.len(), &hdr, |size| size + gap);
+        let expected = expected(&packet, gso_size);
+        if expected.len() > MAX_SEGMENTS {
+            prop_assert_eq!(result, Err(Error::TooManySegments));
+        } else {
+            let segments = result.unwrap();
+            prop_assert_eq!(segments.count, expected.len());
+            prop_assert_eq!(segments.size, expected[0].len());
+            prop_assert_eq!(segments.stride, segments.size + gap);
+            prop_assert_eq!(pieces(&buf, segments), expected);
+        }
+    }
+
+    #[test]
+    fn a_buffer_without_room_is_left_untouched(
+        (packet, gso_size) in any_super(),
+        gap in 0_usize..100,
+    ) {
+        let hdr = packet.virtio(gso_size);
+        let bytes = packet.bytes(Checksum::Partial);
+        let mut buf = buffer(&bytes, 0);
+        let before = buf.clone();
+        match segment(&mut buf, bytes.len(), &hdr, |size| size + gap) {
+            Ok(segments) => prop_assert_eq!(pieces(&buf, segments), expected(&packet, gso_size)),
+            Err(Error::NoRoom { needed }) => {
+                prop_assert_eq!(&buf, &before);
+                // One byte less is too little, that many are enough.
+                let mut buf = buffer(&bytes, needed - 1);
+                let result = segment(&mut buf, bytes.len(), &hdr, |size| size + gap);
+                prop_assert_eq!(result, Err(Error::NoRoom { needed }));
+                let mut buf = buffer(&bytes, needed);
+                let segments = segment(&mut buf, bytes.len(), &hdr, |size| size + gap).unwrap();
+                prop_assert_eq!(pieces(&buf, segments), expected(&packet, gso_size));
+            }
+            Err(error) => prop_assert!(false, "{error}"),
+        }
+    }
+
+    #[test]
+    fn a_partial_checksum_of_a_lone_packet_is_completed(
+        (packet, _) in any_super(),
+        data in payload(0..1500),
+    ) {
+        let packet = Packet { payload: data, ..packet };
+        let hdr = VirtioNetHdr { gso_type: virtio::GSO_NONE, ..packet.virtio(0) };
+        let mut bytes = packet.bytes(Checksum::Partial);
+        let len = bytes.len();
+        let segments = segment(&mut bytes, len, &hdr, |size| size).unwrap();
+        prop_assert_eq!((segments.count, segments.last), (1, len));
+        prop_assert_eq!(bytes, packet.bytes(Checksum::Whole));
+    }
+
+    #[test]
+    fn a_header_of_another_packet_is_refused((packet, gso_size) in any_super()) {
+        let bytes = packet.bytes(Checksum::Partial);
+        let right = packet.virtio(gso_size);
+        let wrong = [1, 4, 5].into_iter().filter(|kind| *kind != right.gso_type);
+        let mut headers: Vec<_> = wrong
+            .map(|gso_type| (VirtioNetHdr { gso_type, ..right }, Error::BadGso))
+            .collect();
+        headers.push((VirtioNetHdr { gso_type: 3, ..right }, Error::Unsupported));
+        headers.push((VirtioNetHdr { gso_size: 0, ..right }, Error::BadGso));
+        for (hdr, error) in headers {
+            let mut buf = buffer(&bytes, 200_000);
+            let before = buf.clone();
+            prop_assert_eq!(segment(&mut buf, bytes.len(), &hdr, |size| size), Err(error));
+            prop_assert!(buf == before);
+        }
+        let mut buf = buffer(&bytes, 200_000);
+        let short = segment(&mut buf, bytes.len() - 1, &right, |size| size);
+        prop_assert_eq!(short, Err(Error::Truncated));
+        let long = segment(&mut buf, bytes.len() + 1, &right, |size| size);
+        prop_assert_eq!(long, Err(Error::BadGso));
+        let stride = segment(&mut buf, bytes.len(), &right, |size| size - 1);
+        prop_assert_eq!(stride, Err(Error::Stride));
+        prop_assert_eq!(&buf[..bytes.len()], &bytes[..]);
+    }
+}
+
+#[test]
+fn a_whole_packet_stays_as_it_is() {
+    let mut bytes = vec![0x45; 100];
+    let before = bytes.clone();
+    let segments = segment(&mut bytes, 90, &VirtioNetHdr::default(), |len| len + 10).unwrap();
+    assert_eq!(segments.iter().collect::<Vec<_>>(), [(0, 90)]);
+    assert_eq!(bytes, before);
+}
+
+#[test]
+fn a_completed_udp_checksum_is_never_zero() {
+    let hdr =
+        VirtioNetHdr { flags: virtio::NEEDS_CSUM, csum_start: 20, csum_offset: 6, ..VirtioNetHdr::default() };
+    let mut bytes = vec![0; 30];
+    bytes[28..30].copy_from_slice(&[0xff, 0xff]);
+    segment(&mut bytes, 30, &hdr, |len| len).unwrap();
+    assert_eq!(bytes[26..28], [0xff, 0xff]);
+}
+
+#[test]
+fn a_checksum_field_beyond_the_packet_is_refused() {
+    for (csum_start, csum_offset) in [(20, 79), (99, 0), (200, 0), (u16::MAX, u16::MAX)] {
+        let hdr =
+            VirtioNetHdr { flags: virtio::NEEDS_CSUM, csum_start, csum_offset, ..VirtioNetHdr::default() };
+        let mut bytes = vec![0x45; 200];
+        let result = segment(&mut bytes, 100, &hdr, |len| len);
+        assert_eq!(result, Err(Error::Truncated));
+        assert_eq!(bytes, vec![0x45; 200]);
+    }
+}

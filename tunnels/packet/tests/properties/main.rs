@@ -1,0 +1,8 @@
+//! Properties of cutting and joining, against a model that builds every packet from its fields.
+#![allow(clippy::unwrap_used)] // Tests fail by panicking.
+
+mod cut;
+mod join;
+mod model;
+mod rules;
+mod total;
