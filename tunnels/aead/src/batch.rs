@@ -33,15 +33,10 @@ impl Key {
     /// is sent by mistake.
     pub fn seal_batch(&self, arena: &mut [u8], spans: impl Iterator<Item = Span> + Clone) {
         for span in spans {
-            let sealed = span
-                .split(arena)
-                .is_some_and(|(aad, data)| self.seal(span.nonce, aad, data).is_ok());
+            let sealed =
+                span.split(arena).is_some_and(|(aad, data)| self.seal(span.nonce, aad, data).is_ok());
             if !sealed {
-                arena
-                    .iter_mut()
-                    .skip(span.start)
-                    .take(span.len)
-                    .for_each(|byte| *byte = 0);
+                arena.iter_mut().skip(span.start).take(span.len).for_each(|byte| *byte = 0);
             }
         }
     }
@@ -55,9 +50,8 @@ impl Key {
         mut verdict: impl FnMut(usize, bool),
     ) {
         for (index, span) in spans.enumerate() {
-            let opened = span
-                .split(arena)
-                .is_some_and(|(aad, data)| self.open(span.nonce, aad, data).is_ok());
+            let opened =
+                span.split(arena).is_some_and(|(aad, data)| self.open(span.nonce, aad, data).is_ok());
             verdict(index, opened);
         }
     }
@@ -73,12 +67,7 @@ mod tests {
     }
 
     fn span(start: usize, len: usize, aad: usize) -> Span {
-        Span {
-            start,
-            len,
-            nonce: [0; 12],
-            aad,
-        }
+        Span { start, len, nonce: [0; 12], aad }
     }
 
     #[test]
@@ -105,9 +94,7 @@ mod tests {
     fn a_span_outside_its_arena_does_not_open() {
         let mut verdicts = Vec::new();
         let spans = [span(90, 20, 0), span(3, 40, 4), span(usize::MAX, 16, 0)];
-        key().open_batch(&mut [0; 100], spans.into_iter(), |i, ok| {
-            verdicts.push((i, ok))
-        });
+        key().open_batch(&mut [0; 100], spans.into_iter(), |i, ok| verdicts.push((i, ok)));
         assert_eq!(verdicts, [(0, false), (1, false), (2, false)]);
     }
 
@@ -118,9 +105,7 @@ mod tests {
         key().seal_batch(&mut arena, spans.into_iter());
         arena[60] ^= 1;
         let mut verdicts = Vec::new();
-        key().open_batch(&mut arena, spans.into_iter(), |i, ok| {
-            verdicts.push((i, ok))
-        });
+        key().open_batch(&mut arena, spans.into_iter(), |i, ok| verdicts.push((i, ok)));
         assert_eq!(verdicts, [(0, true), (1, false), (2, true)]);
         assert_eq!(arena[..28], [0x5a; 28]);
         assert_eq!(arena[90..104], [0x5a; 14]);

@@ -23,20 +23,14 @@ impl Counter {
     #[cfg(not(loom))]
     #[must_use]
     pub const fn new(limit: u64) -> Self {
-        Self {
-            next: AtomicU64::new(0),
-            limit,
-        }
+        Self { next: AtomicU64::new(0), limit }
     }
 
     /// A counter that gives out `0..limit`. Loom's atomics cannot be made in a constant.
     #[cfg(loom)]
     #[must_use]
     pub fn new(limit: u64) -> Self {
-        Self {
-            next: AtomicU64::new(0),
-            limit,
-        }
+        Self { next: AtomicU64::new(0), limit }
     }
 
     /// Takes `count` consecutive numbers that nobody else was or will be given.
@@ -48,9 +42,7 @@ impl Counter {
         // it. No other memory is published by it.
         let start = self
             .next
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-                self.after(next, count)
-            })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| self.after(next, count))
             .ok()?;
         Some(start..self.after(start, count)?)
     }

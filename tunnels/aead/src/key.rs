@@ -69,15 +69,11 @@ impl Key {
             Algorithm::Aes256Gcm => &AES_256_GCM,
             #[cfg(feature = "null")]
             Algorithm::Null => {
-                return Self {
-                    cipher: Cipher::Null,
-                };
+                return Self { cipher: Cipher::Null };
             }
         };
         let key = UnboundKey::new(algorithm, secret.as_bytes()).expect("memory for a key");
-        Self {
-            cipher: Cipher::Aws(LessSafeKey::new(key)),
-        }
+        Self { cipher: Cipher::Aws(LessSafeKey::new(key)) }
     }
 
     /// Encrypts `data[..data.len() - TAG]` in place and writes the tag over the last [`TAG`] bytes,
@@ -118,11 +114,7 @@ impl Key {
         }
         match &self.cipher {
             Cipher::Aws(key) => key
-                .open_in_place(
-                    aead::Nonce::assume_unique_for_key(nonce),
-                    Aad::from(aad),
-                    data,
-                )
+                .open_in_place(aead::Nonce::assume_unique_for_key(nonce), Aad::from(aad), data)
                 .map(|_| ())
                 .map_err(|_| Error::Auth),
             #[cfg(feature = "null")]
@@ -185,9 +177,6 @@ mod tests {
         assert_eq!(key.seal([0; 12], &[], &mut data), Ok(()));
         assert_eq!(key.open([1; 12], b"other", &mut data), Ok(()));
         assert_eq!(data, [0x5a; 40]);
-        assert_eq!(
-            key.seal([0; 12], &[], &mut [0; TAG - 1]),
-            Err(Error::TooShort)
-        );
+        assert_eq!(key.seal([0; 12], &[], &mut [0; TAG - 1]), Err(Error::TooShort));
     }
 }

@@ -6,10 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 fn algorithm() -> impl Strategy<Value = Algorithm> {
-    prop_oneof![
-        Just(Algorithm::ChaCha20Poly1305),
-        Just(Algorithm::Aes256Gcm)
-    ]
+    prop_oneof![Just(Algorithm::ChaCha20Poly1305), Just(Algorithm::Aes256Gcm)]
 }
 
 fn key() -> impl Strategy<Value = Key> {

@@ -1,9 +1,6 @@
 //! Project Wycheproof's vectors for the two ciphers (C2SP/wycheproof, `testvectors_v1`,
 //! `chacha20_poly1305_test.json` and `aes_gcm_test.json`), as packaged by the crate `wycheproof`.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a vector that cannot be read fails the test"
-)]
+#![expect(clippy::unwrap_used, reason = "a vector that cannot be read fails the test")]
 
 use adit_aead::{Algorithm, Error, Key, Nonce, Secret, TAG};
 use wycheproof::TestResult;
@@ -38,11 +35,7 @@ fn run(name: TestName, algorithm: Algorithm) -> (usize, usize) {
 fn parts(algorithm: Algorithm, test: &Test) -> (Key, Nonce, Vec<u8>) {
     let key: [u8; 32] = test.key.as_ref().try_into().unwrap();
     let sealed = [test.ct.as_ref(), test.tag.as_ref()].concat();
-    (
-        Key::new(algorithm, &Secret::from(key)),
-        test.nonce.as_ref().try_into().unwrap(),
-        sealed,
-    )
+    (Key::new(algorithm, &Secret::from(key)), test.nonce.as_ref().try_into().unwrap(), sealed)
 }
 
 fn check_valid(algorithm: Algorithm, test: &Test) {
@@ -53,13 +46,7 @@ fn check_valid(algorithm: Algorithm, test: &Test) {
     assert_eq!(data, sealed, "sealing {}: {}", test.tc_id, test.comment);
 
     key.open(nonce, &test.aad, &mut data).unwrap();
-    assert_eq!(
-        data[..test.pt.len()],
-        test.pt[..],
-        "opening {}: {}",
-        test.tc_id,
-        test.comment
-    );
+    assert_eq!(data[..test.pt.len()], test.pt[..], "opening {}: {}", test.tc_id, test.comment);
 }
 
 fn check_invalid(algorithm: Algorithm, test: &Test) {
@@ -70,10 +57,7 @@ fn check_invalid(algorithm: Algorithm, test: &Test) {
 
 #[test]
 fn chacha20_poly1305_agrees_with_wycheproof() {
-    assert_eq!(
-        run(TestName::ChaCha20Poly1305, Algorithm::ChaCha20Poly1305),
-        (256, 60)
-    );
+    assert_eq!(run(TestName::ChaCha20Poly1305, Algorithm::ChaCha20Poly1305), (256, 60));
 }
 
 #[test]

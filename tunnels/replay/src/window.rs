@@ -36,10 +36,7 @@ impl Window {
     /// A window that has seen nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            highest: 0,
-            seen: [0; BLOCKS as usize],
-        }
+        Self { highest: 0, seen: [0; BLOCKS as usize] }
     }
 
     /// Takes `counter` if it is new, and remembers it. Call it only once the packet's tag verified.
@@ -89,18 +86,12 @@ impl Window {
         self.highest = counter;
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "reduced modulo the length of the ring"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "reduced modulo the length of the ring")]
     fn block(&self, counter: u64) -> u64 {
         self.seen[(counter / BITS % BLOCKS) as usize]
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "reduced modulo the length of the ring"
-    )]
+    #[expect(clippy::indexing_slicing, reason = "reduced modulo the length of the ring")]
     fn block_mut(&mut self, counter: u64) -> &mut u64 {
         &mut self.seen[(counter / BITS % BLOCKS) as usize]
     }
@@ -114,9 +105,7 @@ impl Default for Window {
 
 impl fmt::Debug for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Window")
-            .field("highest", &self.highest)
-            .finish_non_exhaustive()
+        f.debug_struct("Window").field("highest", &self.highest).finish_non_exhaustive()
     }
 }
 
@@ -159,11 +148,7 @@ mod tests {
             window.accept(highest).unwrap();
             assert_eq!(window.accept(highest - SIZE), Err(Replayed), "{highest}");
             assert_eq!(window.accept(highest - (SIZE - 1)), Ok(()), "{highest}");
-            assert_eq!(
-                window.accept(highest - (SIZE - 1)),
-                Err(Replayed),
-                "{highest}"
-            );
+            assert_eq!(window.accept(highest - (SIZE - 1)), Err(Replayed), "{highest}");
         }
     }
 
@@ -252,12 +237,7 @@ mod tests {
     }
 
     fn start() -> impl Strategy<Value = u64> {
-        prop_oneof![
-            Just(0),
-            0..4 * SIZE,
-            any::<u64>(),
-            (0..4 * SIZE).prop_map(|n| u64::MAX - n),
-        ]
+        prop_oneof![Just(0), 0..4 * SIZE, any::<u64>(), (0..4 * SIZE).prop_map(|n| u64::MAX - n),]
     }
 
     proptest! {
