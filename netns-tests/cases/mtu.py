@@ -93,7 +93,7 @@ def padding(net, mtu):
     assert set(seen) - set(wanted) <= {32}, f"unexpected lengths {sorted(set(seen) - set(wanted))}"
 
 
-#   a: adit ---- wire (1280) ---- b: adit
+#   a: adit ---- wire (1400) ---- b: adit
 @case()
 def narrow_wire(net):
     """A wire narrower than the device's MTU fragments outer packets or tells the sender: TCP is not stuck."""

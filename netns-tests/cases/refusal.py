@@ -50,6 +50,7 @@ def no_key(net):
     assert ping(pair.left.host, pair.right.inner(), wait=0.3) == 0
     assert ping(pair.right.host, pair.left.inner(), wait=0.3) == 0
     wire.stop()
-    assert not [udp for udp in wire.datagrams(PORT) if udp.source == pair.left.outer()], "it sent something"
+    sent = [udp.payload[:4].hex() for udp in wire.datagrams(PORT) if udp.source == pair.left.outer()]
+    assert not sent, f"it sent messages of type {sent}"
     pair.configure(pair.left)
     assert ping(pair.left.host, pair.right.inner(), wait=3) == 3

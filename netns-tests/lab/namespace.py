@@ -150,8 +150,10 @@ class Net:
 
 
 def pids(netns):
+    """What runs in a namespace, this process left out."""
     listing = subprocess.run(["ip", "netns", "pids", netns], capture_output=True, text=True, timeout=10)
-    return [int(pid) for pid in listing.stdout.split() if int(pid) != os.getpid()]
+    found = [int(pid) for pid in listing.stdout.split()]
+    return [pid for pid in found if pid != os.getpid() and not process.gone(pid)]
 
 
 def sweep(owner):

@@ -34,6 +34,15 @@ def environment(extra):
     return {**os.environ, "LC_ALL": "C", **(extra or {})}
 
 
+def gone(pid):
+    """Whether a process has ended. A zombie has: its parent may take its time."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class Process:
     """A running program in a session of its own, so that Ctrl-C on the terminal reaches only the test."""
 
