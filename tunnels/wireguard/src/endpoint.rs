@@ -32,10 +32,7 @@ impl Endpoint {
     /// An endpoint from configuration: no local address is known yet.
     #[must_use]
     pub fn udp(remote: SocketAddr) -> Self {
-        Self::Udp(Udp {
-            remote,
-            local: None,
-        })
+        Self::Udp(Udp { remote, local: None })
     }
 
     /// The peer's UDP address.

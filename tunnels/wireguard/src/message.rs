@@ -1,5 +1,8 @@
 //! The four messages on the wire (WireGuard paper, section 5.4). All numbers are little-endian.
 
+use adit_noise::cookie::REPLY;
+use adit_noise::{MESSAGE_1, MESSAGE_2};
+
 /// Length of a handshake initiation.
 pub const INITIATION: usize = 148;
 /// Length of a handshake response.
@@ -52,14 +55,72 @@ impl Message {
     }
 }
 
+/// What an initiation or a response says ahead of its MACs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fields<'a> {
+    /// The sender's index.
+    pub(crate) sender: u32,
+    /// The receiver's index; 0 in an initiation, which has none.
+    pub(crate) receiver: u32,
+    /// The Noise message.
+    pub(crate) noise: &'a [u8],
+}
+
+/// The fields of an initiation.
+pub(crate) fn parse_initiation(message: &[u8]) -> Option<Fields<'_>> {
+    Some(Fields { sender: u32_at(message, 4)?, receiver: 0, noise: message.get(8..8 + MESSAGE_1)? })
+}
+
+/// The fields of a response.
+pub(crate) fn parse_response(message: &[u8]) -> Option<Fields<'_>> {
+    Some(Fields {
+        sender: u32_at(message, 4)?,
+        receiver: u32_at(message, 8)?,
+        noise: message.get(12..12 + MESSAGE_2)?,
+    })
+}
+
+/// The receiver's index in a cookie reply, and what it carries.
+pub(crate) fn parse_cookie_reply(message: &[u8]) -> Option<(u32, &[u8])> {
+    Some((u32_at(message, 4)?, message.get(8..COOKIE_REPLY)?))
+}
+
+/// Writes the header of an initiation, and returns the place of the Noise message.
+pub(crate) fn emit_initiation(message: &mut [u8], sender: u32) -> Option<&mut [u8]> {
+    put(message, 0, TYPE_INITIATION)?;
+    put(message, 4, sender.to_le_bytes())?;
+    message.get_mut(8..8 + MESSAGE_1)
+}
+
+/// Writes the header of a response, and returns the place of the Noise message.
+pub(crate) fn emit_response(message: &mut [u8], sender: u32, receiver: u32) -> Option<&mut [u8]> {
+    put(message, 0, TYPE_RESPONSE)?;
+    put(message, 4, sender.to_le_bytes())?;
+    put(message, 8, receiver.to_le_bytes())?;
+    message.get_mut(12..12 + MESSAGE_2)
+}
+
+/// A whole cookie reply.
+pub(crate) fn emit_cookie_reply(receiver: u32, reply: &[u8; REPLY]) -> Vec<u8> {
+    [&TYPE_COOKIE_REPLY, &receiver.to_le_bytes(), &reply[..]].concat()
+}
+
+fn u32_at(message: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*message.get(at..)?.first_chunk()?))
+}
+
+fn put(message: &mut [u8], at: usize, bytes: [u8; 4]) -> Option<()> {
+    *message.get_mut(at..)?.first_chunk_mut()? = bytes;
+    Some(())
+}
+
 /// Writes the header of a data message whose packet of `len` bytes lies behind it, and zeros from the packet to the end.
 pub(crate) fn emit_data(datagram: &mut [u8], receiver: u32, counter: u64, len: usize) {
     let Some((header, sealed)) = datagram.split_first_chunk_mut::<DATA_HEADER>() else {
         return;
     };
-    let fields = u128::from(counter) << 64
-        | u128::from(receiver) << 32
-        | u128::from(u32::from_le_bytes(TYPE_DATA));
+    let fields =
+        u128::from(counter) << 64 | u128::from(receiver) << 32 | u128::from(u32::from_le_bytes(TYPE_DATA));
     *header = fields.to_le_bytes();
     if let Some(padding) = sealed.get_mut(len..) {
         padding.fill(0);

@@ -19,10 +19,7 @@ pub struct View<T> {
 impl<T: Copy + PartialEq> Published<T> {
     /// Publishes a first value.
     pub fn new(value: T) -> Self {
-        Self {
-            generation: AtomicU64::new(0),
-            value: Mutex::new(value),
-        }
+        Self { generation: AtomicU64::new(0), value: Mutex::new(value) }
     }
 
     /// Replaces the value. The generation grows under the lock, so a view never pairs an old value with a new generation.
@@ -42,10 +39,7 @@ impl<T: Copy + PartialEq> Published<T> {
     /// A view for a reader to keep.
     pub fn view(&self) -> View<T> {
         let held = lock(&self.value);
-        View {
-            generation: self.generation.load(Ordering::Relaxed),
-            value: *held,
-        }
+        View { generation: self.generation.load(Ordering::Relaxed), value: *held }
     }
 }
 

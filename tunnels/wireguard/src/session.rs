@@ -47,6 +47,9 @@ impl Session {
     /// Room that sealing needs behind a packet, in bytes: padding to 16 and the tag.
     pub const TAIL: usize = 15 + TAG;
 
+    /// What a datagram has beside the padded packet, in bytes: header and tag.
+    pub const OVERHEAD: usize = DATA_HEADER + TAG;
+
     /// A session from a handshake: `local` is the index that the peer sends to us, `remote` the one we send to the peer.
     #[must_use]
     pub fn new(
@@ -101,6 +104,12 @@ impl Session {
         self.age(now) < timers::REJECT_AFTER_TIME
     }
 
+    /// True if the key may seal no more.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.sent.used() >= timers::REJECT_AFTER_MESSAGES
+    }
+
     /// True if a packet sent now should bring about a new handshake.
     #[must_use]
     pub fn is_stale_for_sending(&self, now: Time) -> bool {
@@ -131,23 +140,13 @@ impl Session {
     /// # Errors
     /// [`Refused::Exhausted`] if the key may not seal so many more; nothing is sealed then.
     pub fn seal(&self, arena: &mut [u8], slots: &mut [Slot], mtu: usize) -> Result<(), Refused> {
-        let numbers = self
-            .sent
-            .reserve(slots.len() as u64)
-            .ok_or(Refused::Exhausted)?;
+        let numbers = self.sent.reserve(slots.len() as u64).ok_or(Refused::Exhausted)?;
         for (slot, number) in slots.iter_mut().zip(numbers) {
             let sealed = Self::sealed_len(slot.len, mtu);
             let start = slot.start.checked_sub(DATA_HEADER).ok_or(Refused::Length)?;
-            let datagram = arena
-                .get_mut(start..start + sealed)
-                .ok_or(Refused::Length)?;
+            let datagram = arena.get_mut(start..start + sealed).ok_or(Refused::Length)?;
             message::emit_data(datagram, self.remote, number, slot.len);
-            *slot = Slot {
-                start,
-                len: sealed,
-                number,
-                ..*slot
-            };
+            *slot = Slot { start, len: sealed, number, ..*slot };
         }
         self.seal.seal_batch(arena, slots.iter().map(span));
         Ok(())
@@ -158,10 +157,7 @@ impl Session {
     pub fn open(&self, arena: &mut [u8], slots: &mut [Slot], mut refused: impl FnMut(Refused)) {
         for slots in slots.chunks_mut(CHUNK) {
             let mut authentic = 0_u64;
-            self.open
-                .open_batch(arena, slots.iter().map(span), |at, ok| {
-                    authentic |= u64::from(ok) << at
-                });
+            self.open.open_batch(arena, slots.iter().map(span), |at, ok| authentic |= u64::from(ok) << at);
             let mut window = lock(&self.window);
             for (at, slot) in slots.iter_mut().enumerate() {
                 let verdict = if slot.number >= timers::REJECT_AFTER_MESSAGES {

@@ -81,8 +81,7 @@ impl Traffic {
 
     /// Asks for a new session. True for the first that asks since [`Self::clear_want`]: that one tells the control half.
     pub fn want_handshake(&self) -> bool {
-        !self.wants_handshake.load(Ordering::Relaxed)
-            && !self.wants_handshake.swap(true, Ordering::AcqRel)
+        !self.wants_handshake.load(Ordering::Relaxed) && !self.wants_handshake.swap(true, Ordering::AcqRel)
     }
 
     /// The wish was met, or given up.
@@ -115,14 +114,19 @@ impl Traffic {
         moment(&self.owed)
     }
 
+    /// Something was done about unanswered data: it counts from the next that is sent.
+    pub(crate) fn clear_unanswered(&self) {
+        self.unanswered.store(NEVER, Ordering::Relaxed);
+    }
+
+    /// Nothing is owed any more: an answer was tried, or there is nobody to answer.
+    pub(crate) fn clear_owed(&self) {
+        self.owed.store(NEVER, Ordering::Relaxed);
+    }
+
     /// Forgets the moments that drive timers, as when the interface goes down.
     pub fn reset_timers(&self) {
-        for stamp in [
-            &self.last_sent,
-            &self.last_received,
-            &self.unanswered,
-            &self.owed,
-        ] {
+        for stamp in [&self.last_sent, &self.last_received, &self.unanswered, &self.owed] {
             stamp.store(NEVER, Ordering::Relaxed);
         }
         self.clear_want();

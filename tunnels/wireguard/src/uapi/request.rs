@@ -1,0 +1,209 @@
+//! Reading a request.
+
+use core::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::str::FromStr;
+
+use adit_noise::{PresharedKey, PrivateKey, PublicKey};
+
+use super::error::{Error, Reason};
+use crate::{PeerChange, Prefix};
+
+/// Longest line, in bytes without its end. The longest that means anything has less than 100.
+pub const MAX_LINE: usize = 1024;
+/// Longest request, in bytes: tens of thousands of peers.
+pub const MAX_REQUEST: usize = 16 << 20;
+
+/// What is asked for.
+#[derive(Debug)]
+pub enum Request {
+    /// To show everything.
+    Get,
+    /// To change something, in this order.
+    Set(Vec<Change>),
+}
+
+/// One thing to change.
+#[derive(Debug)]
+pub enum Change {
+    /// The private key; `None` takes it away.
+    PrivateKey(Option<PrivateKey>),
+    /// The UDP port to listen on; 0 lets the system choose.
+    ListenPort(u16),
+    /// The firewall mark of what is sent; 0 is none.
+    Fwmark(u32),
+    /// Remove all peers.
+    ReplacePeers,
+    /// Create or change a peer.
+    Peer(PublicKey, PeerChange),
+    /// Remove a peer.
+    RemovePeer(PublicKey),
+}
+
+/// The peer that lines are about.
+struct Section {
+    key: PublicKey,
+    remove: bool,
+    change: PeerChange,
+}
+
+impl Request {
+    /// True once `bytes` holds a whole request: it ends with a blank line.
+    #[must_use]
+    pub fn is_complete(bytes: &[u8]) -> bool {
+        bytes.ends_with(b"\n\n")
+    }
+
+    /// Reads a whole request, its blank line included.
+    ///
+    /// # Errors
+    /// The first line that is wrong, and why.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.len() > MAX_REQUEST {
+            return Err(at(1, Reason::RequestTooLong));
+        }
+        let mut lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+        match next(&mut lines)? {
+            (_, "get=1") => match next(&mut lines)? {
+                (line, "") => finish(&mut lines, line).map(|()| Self::Get),
+                (line, _) => Err(at(line, Reason::Trailing)),
+            },
+            (_, "set=1") => parse_set(&mut lines).map(Self::Set),
+            (line, _) => Err(at(line, Reason::UnknownOperation)),
+        }
+    }
+}
+
+fn at(line: usize, reason: Reason) -> Error {
+    Error { line, reason }
+}
+
+/// The next line as text.
+fn next<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>) -> Result<(usize, &'a str), Error> {
+    let (line, bytes) = lines.next().ok_or(at(1, Reason::Unfinished))?;
+    if bytes.len() > MAX_LINE {
+        return Err(at(line, Reason::LineTooLong));
+    }
+    let text = str::from_utf8(bytes).map_err(|_| at(line, Reason::NotText))?;
+    Ok((line, text))
+}
+
+/// Nothing may follow the blank line `line` but the end of its own line.
+fn finish<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>, line: usize) -> Result<(), Error> {
+    match (lines.next(), lines.next()) {
+        (Some((_, [])), None) => Ok(()),
+        (None, _) => Err(at(line, Reason::Unfinished)),
+        (Some((line, _)), _) => Err(at(line, Reason::Trailing)),
+    }
+}
+
+fn parse_set<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::new();
+    let mut section: Option<Section> = None;
+    loop {
+        let (line, text) = next(lines)?;
+        if text.is_empty() {
+            changes.extend(section.take().map(Section::into_change));
+            return finish(lines, line).map(|()| changes);
+        }
+        let (key, value) = text.split_once('=').ok_or(at(line, Reason::NotKeyValue))?;
+        let parsed = match (key, &mut section) {
+            ("public_key", _) => PublicKey::from_hex(value)
+                .map_err(|_| Reason::BadKey)
+                .map(|key| section.replace(Section::new(key)))
+                .map(|before| changes.extend(before.map(Section::into_change))),
+            (_, None) => device(key, value).map(|change| changes.push(change)),
+            (_, Some(section)) => section.set(key, value),
+        };
+        parsed.map_err(|reason| at(line, reason))?;
+    }
+}
+
+/// A line ahead of all peers.
+fn device(key: &str, value: &str) -> Result<Change, Reason> {
+    Ok(match key {
+        "private_key" => {
+            // Clamping would turn the zeros into a key, so they are looked for first.
+            let none = value.len() == 64 && value.bytes().all(|digit| digit == b'0');
+            let key = PrivateKey::from_hex(value).map_err(|_| Reason::BadKey)?;
+            Change::PrivateKey((!none).then_some(key))
+        }
+        "listen_port" => Change::ListenPort(number(value)?),
+        "fwmark" => Change::Fwmark(number(value)?),
+        "replace_peers" => yes(value).map(|()| Change::ReplacePeers)?,
+        _ => return Err(Reason::UnknownDeviceKey),
+    })
+}
+
+impl Section {
+    fn new(key: PublicKey) -> Self {
+        Self { key, remove: false, change: PeerChange::default() }
+    }
+
+    /// A line about this peer.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), Reason> {
+        let change = &mut self.change;
+        match key {
+            "remove" => yes(value).map(|()| self.remove = true),
+            "update_only" => yes(value).map(|()| change.update_only = true),
+            "preshared_key" => PresharedKey::from_hex(value)
+                .map_err(|_| Reason::BadKey)
+                .map(|key| change.preshared_key = Some(key)),
+            "endpoint" => endpoint(value).map(|endpoint| change.endpoint = Some(endpoint)),
+            "persistent_keepalive_interval" => {
+                number(value).map(|seconds| change.persistent_keepalive = Some(seconds))
+            }
+            "replace_allowed_ips" => yes(value).map(|()| {
+                change.replace_allowed_ips = true;
+                change.allowed_ips.clear();
+            }),
+            "allowed_ip" => {
+                let (add, prefix) = match value.strip_prefix('-') {
+                    Some(prefix) => (false, prefix),
+                    None => (true, value.strip_prefix('+').unwrap_or(value)),
+                };
+                Prefix::from_str(prefix)
+                    .map_err(|_| Reason::BadAllowedIp)
+                    .map(|prefix| change.allowed_ips.push((add, prefix)))
+            }
+            "protocol_version" if value == "1" => Ok(()),
+            "protocol_version" => Err(Reason::BadVersion),
+            _ => Err(Reason::UnknownPeerKey),
+        }
+    }
+
+    fn into_change(self) -> Change {
+        if self.remove { Change::RemovePeer(self.key) } else { Change::Peer(self.key, self.change) }
+    }
+}
+
+fn yes(value: &str) -> Result<(), Reason> {
+    if value == "true" { Ok(()) } else { Err(Reason::NotTrue) }
+}
+
+/// A decimal number, without the sign that `from_str` would take.
+fn number<T: FromStr>(value: &str) -> Result<T, Reason> {
+    if !value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Reason::BadNumber);
+    }
+    value.parse().map_err(|_| Reason::BadNumber)
+}
+
+/// `address:port`, `[address]:port` or `[address%interface]:port` with the interface's number.
+fn endpoint(value: &str) -> Result<SocketAddr, Reason> {
+    let refused = Reason::BadEndpoint;
+    let (host, port) = value.rsplit_once(':').ok_or(refused)?;
+    let port = number(port).map_err(|_| refused)?;
+    let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else {
+        let address = host.parse().map_err(|_| refused)?;
+        return Ok(SocketAddr::new(core::net::IpAddr::V4(address), port));
+    };
+    let (address, scope) = match inner.split_once('%') {
+        Some((address, scope)) => (address, number(scope).map_err(|_| refused)?),
+        None => (inner, 0),
+    };
+    let address: Ipv6Addr = address.parse().map_err(|_| refused)?;
+    Ok(match address.to_ipv4_mapped() {
+        Some(v4) => SocketAddr::new(v4.into(), port),
+        None => SocketAddrV6::new(address, port, 0, scope).into(),
+    })
+}
