@@ -1,0 +1,360 @@
+//! The control thread of a WireGuard interface: it owns the [`Tunnel`], answers requests, and carries out what the tunnel
+//! puts out. It shares nothing with the workers but their mailboxes and its inbox.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use adit_noise::Time;
+use adit_wireguard::uapi::{Change, DeviceStatus, Errno, Request, emit_errno, emit_get};
+use adit_wireguard::{Endpoint, Output, PeerId, Traffic, Tunnel};
+use zeroize::Zeroizing;
+
+use crate::clock;
+use crate::datapath::{self, Drops, Handshake, Inbox, Letter, Note, Reason, Taken, UNDER_LOAD, WorkerHandle};
+use crate::net::link::{Event, Link};
+use crate::net::offload::Offloads;
+use crate::net::udp::UdpSocket;
+
+/// Handshakes looked at between two looks at everything else: some milliseconds of work.
+const HANDSHAKES_PER_TURN: usize = 16;
+/// How long a load is believed to last after it was last seen, as in the kernel.
+const LOAD_LASTS: Duration = Duration::from_secs(1);
+
+/// What the control thread can be asked for.
+#[derive(Debug)]
+pub enum Command {
+    /// A UAPI request; the answer goes to the sender.
+    Uapi(Request, SyncSender<Zeroizing<String>>),
+    /// Something happened to the network.
+    Network(Event),
+    /// Write the drop counters to the log.
+    LogDrops,
+    /// End, for this reason.
+    Stop,
+}
+
+/// The control thread's state.
+#[derive(Debug)]
+pub struct Device {
+    name: String,
+    link: Link,
+    mtu: Arc<AtomicUsize>,
+    offloads: Offloads,
+    tunnel: Tunnel,
+    peers: HashMap<PeerId, Arc<Traffic>>,
+    workers: Vec<WorkerHandle>,
+    sockets: Vec<Arc<UdpSocket>>,
+    port: u16,
+    mark: u32,
+    inbox: Arc<Inbox<Command>>,
+    drops: Drops,
+    loaded_at: Option<Time>,
+}
+
+impl Device {
+    /// A device that is down and has no keys. `mtu` is read by the workers.
+    #[must_use]
+    pub fn new(
+        name: String,
+        link: Link,
+        mtu: Arc<AtomicUsize>,
+        offloads: Offloads,
+        inbox: Arc<Inbox<Command>>,
+        workers: Vec<WorkerHandle>,
+    ) -> Self {
+        Self {
+            name,
+            link: Link { up: false, ..link },
+            mtu,
+            offloads,
+            tunnel: Tunnel::new(),
+            peers: HashMap::new(),
+            workers,
+            sockets: Vec::new(),
+            port: 0,
+            mark: 0,
+            inbox,
+            drops: Drops::default(),
+            loaded_at: None,
+        }
+    }
+
+    /// Runs until the device is gone or a command ends it. The workers end with it.
+    pub fn run(mut self) {
+        loop {
+            let patience = self.tunnel.poll_timeout().map(|deadline| deadline.since(clock::now()));
+            let Taken { notes, commands, handshakes, depth } = self.inbox.take(HANDSHAKES_PER_TURN, patience);
+            for note in notes {
+                if !self.handle_note(note) {
+                    return;
+                }
+            }
+            for command in commands {
+                if !self.handle_command(command) {
+                    return;
+                }
+            }
+            let loaded = self.is_loaded(depth);
+            for handshake in handshakes {
+                self.handle_handshake(handshake, loaded);
+            }
+            if self.tunnel.poll_timeout().is_some_and(|deadline| deadline <= clock::now()) {
+                self.tunnel.handle_timeout(clock::both());
+            }
+            self.carry_out();
+        }
+    }
+
+    /// A worker's note. False if the device is gone.
+    fn handle_note(&mut self, note: Note) -> bool {
+        let now = clock::both();
+        match note {
+            Note::Unsent(peer, packet) => {
+                if let Err(refused) = self.tunnel.handle_unsent(peer, &packet, now) {
+                    self.drops.count(Reason::Protocol(refused));
+                }
+            }
+            Note::Want(peer) => self.tunnel.handle_want(peer, now),
+            Note::Confirmed(index) => self.tunnel.handle_confirmed(index, now),
+            Note::Gone => {
+                tracing::info!("{}: the TUN device is gone", self.name);
+                return false;
+            }
+        }
+        self.carry_out();
+        true
+    }
+
+    /// Load is judged by the depth of the queue, and believed for a second.
+    fn is_loaded(&mut self, depth: usize) -> bool {
+        let now = clock::now();
+        if depth >= UNDER_LOAD {
+            self.loaded_at = Some(now);
+        }
+        self.loaded_at.is_some_and(|at| now.since(at) < LOAD_LASTS)
+    }
+
+    fn handle_handshake(&mut self, mut handshake: Handshake, loaded: bool) {
+        let handled =
+            self.tunnel.handle_handshake(handshake.from, &mut handshake.message, loaded, clock::both());
+        if let Err(refused) = handled {
+            tracing::debug!("{}: handshake message from {}: {refused}", self.name, handshake.from.remote());
+            self.drops.count(Reason::Protocol(refused));
+        }
+        self.carry_out();
+    }
+
+    /// Does what the tunnel puts out, in its order: a session is posted before the message that brings its first packet.
+    fn carry_out(&mut self) {
+        let mut posted = false;
+        while let Some(output) = self.tunnel.poll_output() {
+            let change = match output {
+                Output::Transmit { to, ecn, datagram } => {
+                    self.transmit(to, ecn, &datagram);
+                    continue;
+                }
+                Output::Dropped(refused, packets) => {
+                    self.drops.add(Reason::Protocol(refused), packets as u64);
+                    continue;
+                }
+                Output::Peer(id, traffic) => {
+                    match &traffic {
+                        Some(traffic) => drop(self.peers.insert(id, traffic.clone())),
+                        None => drop(self.peers.remove(&id)),
+                    }
+                    datapath::Change::Peer(id, traffic)
+                }
+                Output::Session(index, session) => datapath::Change::Session(index, session),
+                Output::Current(id, session) => datapath::Change::Current(id, session),
+                Output::Routes(routes) => datapath::Change::Routes(routes),
+            };
+            self.post(&Letter::Table(change));
+            posted = true;
+        }
+        if posted {
+            self.workers.iter().for_each(WorkerHandle::wake);
+        }
+    }
+
+    fn post(&self, letter: &Letter) {
+        self.workers.iter().for_each(|worker| worker.post(letter.clone()));
+    }
+
+    fn transmit(&self, to: Endpoint, ecn: adit_packet::Ecn, datagram: &[u8]) {
+        let Some(socket) = self.sockets.first() else { return self.drops.count(Reason::NoCarrier) };
+        let Endpoint::Udp(path) = to else { return self.drops.count(Reason::NoCarrier) };
+        let mut sent = socket.send(&path, datagram, datagram.len(), ecn);
+        if sent.is_err() && path.local.is_some() {
+            let path = adit_wireguard::Udp { local: None, ..path };
+            sent = socket.send(&path, datagram, datagram.len(), ecn);
+        }
+        if let Err(error) = sent {
+            tracing::debug!("{}: send to {}: {error}", self.name, to.remote());
+            self.drops.count(Reason::SendFailed);
+        }
+    }
+
+    /// A request. False if it ends the device.
+    fn handle_command(&mut self, command: Command) -> bool {
+        match command {
+            Command::Uapi(request, reply) => {
+                let answer = match request {
+                    Request::Get => {
+                        let private_key = self.tunnel.private_key();
+                        let device = DeviceStatus { private_key, listen_port: self.port, fwmark: self.mark };
+                        emit_get(device, self.tunnel.peers())
+                    }
+                    Request::Set(changes) => emit_errno(self.handle_set(changes)).into(),
+                };
+                self.carry_out();
+                // Whoever asked may have gone away.
+                let _ = reply.send(answer);
+            }
+            Command::Network(event) => return self.handle_network(event),
+            Command::LogDrops => self.log_drops(),
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    fn handle_set(&mut self, changes: Vec<Change>) -> Errno {
+        for change in changes {
+            let now = clock::both();
+            match change {
+                Change::PrivateKey(key) => self.tunnel.set_private_key(key, now),
+                Change::ListenPort(port) => {
+                    if let Err(error) = self.listen(port) {
+                        tracing::error!("{}: port {port}: {error}", self.name);
+                        return errno(&error);
+                    }
+                }
+                Change::Fwmark(mark) => {
+                    if let Err(error) = self.set_mark(mark) {
+                        tracing::error!("{}: firewall mark {mark:#x}: {error}", self.name);
+                        return errno(&error);
+                    }
+                }
+                Change::ReplacePeers => self.tunnel.remove_all_peers(),
+                Change::RemovePeer(key) => self.tunnel.remove_peer(&key),
+                Change::Peer(key, change) => {
+                    if let Err(refused) = self.tunnel.change_peer(&key, change, now) {
+                        tracing::debug!("{}: peer {key}: {refused}", self.name);
+                    }
+                }
+            }
+            self.carry_out();
+        }
+        Errno::Success
+    }
+
+    /// Listens on a port from now on, on a free one for 0. What was listened on before stays if that fails.
+    fn listen(&mut self, port: u16) -> io::Result<()> {
+        if port == self.port && port != 0 {
+            return Ok(());
+        }
+        let sockets = UdpSocket::bind(port, self.workers.len(), self.mark, &self.offloads)?;
+        if self.link.up {
+            self.carry(sockets);
+        } else {
+            // Only whether the port is free was to be found out. The sockets open when the interface goes up.
+            self.port = port;
+        }
+        Ok(())
+    }
+
+    fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.set_mark(mark))?;
+        self.mark = mark;
+        Ok(())
+    }
+
+    /// Hands each worker its socket; none if there are none.
+    fn carry(&mut self, sockets: Vec<UdpSocket>) {
+        if let Some(socket) = sockets.first() {
+            self.port = socket.port();
+        }
+        self.sockets = sockets.into_iter().map(Arc::new).collect();
+        for (at, worker) in self.workers.iter().enumerate() {
+            worker.post(Letter::Carrier(self.sockets.get(at).cloned()));
+            worker.wake();
+        }
+    }
+
+    /// Follows the network. False if our own link is gone.
+    fn handle_network(&mut self, event: Event) -> bool {
+        match event {
+            Event::Gone(index) if index == self.link.index => {
+                tracing::info!("{}: the link was deleted", self.name);
+                return false;
+            }
+            Event::Link(link) if link.index == self.link.index => {
+                self.mtu.store(link.mtu, Ordering::Relaxed);
+                if link.up != self.link.up {
+                    self.set_up(link.up);
+                }
+                self.link = link;
+            }
+            // An address that answers left from may be gone, or no longer the right one: routes choose anew.
+            Event::Routes => {
+                for traffic in self.peers.values() {
+                    if let Some(endpoint) = traffic.endpoint.get() {
+                        traffic.endpoint.set(Some(endpoint.without_local()));
+                    }
+                }
+            }
+            Event::Gone(_) | Event::Link(_) => {}
+        }
+        true
+    }
+
+    fn set_up(&mut self, up: bool) {
+        let sockets = match up {
+            true => UdpSocket::bind(self.port, self.workers.len(), self.mark, &self.offloads),
+            false => Ok(Vec::new()),
+        };
+        match sockets {
+            Ok(sockets) => self.carry(sockets),
+            Err(error) => {
+                tracing::error!("{}: port {}: {error}; nothing is sent or received", self.name, self.port)
+            }
+        }
+        self.tunnel.set_up(up, clock::both());
+        self.carry_out();
+        tracing::info!("{}: {}, port {}", self.name, if up { "up" } else { "down" }, self.port);
+    }
+
+    fn log_drops(&self) {
+        let all = || self.workers.iter().map(WorkerHandle::drops).chain([&self.drops]);
+        let counted = Reason::all().map(|reason| (reason, all().map(|drops| drops.of(reason)).sum::<u64>()));
+        let words: Vec<_> = counted
+            .filter(|(_, packets)| *packets > 0)
+            .map(|(reason, packets)| format!("{}={packets}", reason.as_str()))
+            .collect();
+        tracing::info!(
+            "{}: drops: {}",
+            self.name,
+            if words.is_empty() { "none".into() } else { words.join(" ") }
+        );
+    }
+}
+
+/// What `wg` is told of an error.
+fn errno(error: &io::Error) -> Errno {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        Errno::PortInUse
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        Errno::NotPermitted
+    } else {
+        Errno::Io
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.log_drops();
+    }
+}

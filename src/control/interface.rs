@@ -1,0 +1,165 @@
+//! One WireGuard interface from its name to its end: TUN device, workers, control thread, UAPI socket.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+
+use super::uapi::Uapi;
+use super::{Command, Device, monitor};
+use crate::datapath::{Inbox, Worker};
+use crate::net::link::{self, Settings};
+use crate::net::offload::Offloads;
+use crate::net::tun::Tun;
+use crate::net::udp;
+
+/// The MTU of an interface that nobody has set one for: what fits 1,500 bytes with IPv6 outside, as everywhere in WireGuard.
+const MTU: usize = 1_420;
+/// Super-packets that wait in the device at most: 64 of 61 KiB are 3 ms at 10 Gbit/s. Small packets wait as one each, so
+/// that bursts of them need more room than super-packets do; this is the compromise.
+const QUEUE_LEN: usize = 500;
+
+/// How an interface is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its name.
+    pub name: String,
+    /// Worker threads, each with a queue of the device and a socket.
+    pub workers: usize,
+    /// Offloads that may be used.
+    pub offloads: Offloads,
+}
+
+/// Why an interface ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended {
+    /// Its TUN device was deleted.
+    DeviceGone,
+    /// Its UAPI socket was removed.
+    SocketGone,
+    /// It was told to.
+    Asked,
+}
+
+/// A running interface.
+pub struct Interface {
+    inbox: Arc<Inbox<Command>>,
+    ended: mpsc::Receiver<Ended>,
+    end: mpsc::Sender<Ended>,
+    control: Option<thread::JoinHandle<()>>,
+    _uapi: Arc<Uapi>,
+}
+
+impl Interface {
+    /// Makes the device and its socket and starts the threads. When this returns, `wg` can be used.
+    ///
+    /// # Errors
+    /// What failed, in words.
+    pub fn start(options: &Options) -> Result<Self> {
+        let name = &options.name;
+        let uapi =
+            Arc::new(Uapi::bind(name).with_context(|| format!("cannot make the UAPI socket of {name}"))?);
+        let wanted = udp::self_test(&options.offloads);
+        let tun = Tun::create(name, options.workers, &wanted);
+        let tun =
+            tun.with_context(|| format!("cannot make the TUN device {name} (it may exist; root is needed)"))?;
+        let offloads = tun.offloads;
+        if offloads != options.offloads {
+            tracing::info!(
+                "{name}: offloads {offloads}; the system refuses the others of {}",
+                options.offloads
+            );
+        }
+        let inbox = Arc::new(Inbox::default());
+        // Before the link is looked at, so that no change falls between.
+        monitor::start(name, &inbox).context("cannot follow the state of links")?;
+        let link = link::find(name).context("cannot find the new TUN device")?;
+        let settings = Settings { mtu: Some(MTU), queue_len: Some(QUEUE_LEN), ..bounds() };
+        link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
+
+        let mtu = Arc::new(AtomicUsize::new(MTU));
+        let queues = tun.queues.into_iter().enumerate();
+        let workers =
+            queues.map(|(at, queue)| Worker::start(at, queue, &offloads, inbox.clone(), mtu.clone()));
+        let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
+
+        let (end, ended) = mpsc::channel();
+        let device = Device::new(name.clone(), link, mtu, offloads, inbox.clone(), workers);
+        let control = {
+            let end = end.clone();
+            let run = move || {
+                device.run();
+                let _ = end.send(Ended::DeviceGone);
+            };
+            thread::Builder::new()
+                .name("control".into())
+                .spawn(run)
+                .context("cannot start the control thread")?
+        };
+        serve(&uapi, &inbox, end.clone())?;
+        Ok(Self { inbox, ended, end, control: Some(control), _uapi: uapi })
+    }
+
+    /// Waits for the end.
+    #[must_use]
+    pub fn wait(&self) -> Ended {
+        self.ended.recv().unwrap_or(Ended::Asked)
+    }
+
+    /// A handle for another thread: what it sends ends the interface, or has the drop counters logged.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote { inbox: self.inbox.clone(), end: self.end.clone() }
+    }
+}
+
+/// Asks an interface for something from another thread.
+pub struct Remote {
+    inbox: Arc<Inbox<Command>>,
+    end: mpsc::Sender<Ended>,
+}
+
+impl Remote {
+    /// Ends the interface.
+    pub fn stop(&self) {
+        let _ = self.end.send(Ended::Asked);
+    }
+
+    /// Has the drop counters written to the log.
+    pub fn log_drops(&self) {
+        self.inbox.command(Command::LogDrops);
+    }
+}
+
+impl Drop for Interface {
+    fn drop(&mut self) {
+        self.inbox.command(Command::Stop);
+        if let Some(Err(_)) = self.control.take().map(thread::JoinHandle::join) {
+            tracing::error!("the control thread panicked");
+        }
+    }
+}
+
+/// A super-packet no longer than one train can carry: then one read of the device is one send.
+fn bounds() -> Settings {
+    let segments = udp::TRAIN_MAX / adit_wireguard::Session::sealed_len(MTU, MTU);
+    Settings {
+        gso_max_size: Some(segments * MTU),
+        gso_max_segments: Some(udp::TRAIN_SEGMENTS),
+        ..Settings::default()
+    }
+}
+
+fn serve(uapi: &Arc<Uapi>, inbox: &Arc<Inbox<Command>>, end: mpsc::Sender<Ended>) -> Result<()> {
+    let (uapi, inbox) = (uapi.clone(), inbox.clone());
+    let run = move || {
+        if let Err(error) = uapi.serve(&inbox) {
+            tracing::error!("UAPI socket: {error}");
+        }
+        let _ = end.send(Ended::SocketGone);
+    };
+    thread::Builder::new().name("uapi-listener".into()).spawn(run).context("cannot serve the UAPI socket")?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! What drives the protocols: one thread for each interface, which owns the control half and tells the workers.
+
+mod device;
+mod interface;
+mod monitor;
+mod uapi;
+
+pub use device::{Command, Device};
+pub use interface::{Ended, Interface, Options};

@@ -1,0 +1,457 @@
+//! The journey of a packet. Read it from top to bottom.
+//!
+//! ```text
+//!   outward   TUN queue ──gather──▶ packets ──seal──▶ datagrams ──send──▶ UDP socket
+//!   inward    UDP socket ──receive──▶ datagrams ──sort──▶ ──open──▶ packets ──deliver──▶ TUN queue
+//! ```
+//!
+//! A [`Worker`] owns one queue, one socket, one [`Outward`] and one [`Inward`], and runs each to completion in turn. The
+//! unit of work is a batch of slots in one arena, which is all the memory that packets ever take: what does not fit waits
+//! in the kernel. There is no lock, no clock and no allocation for each packet, and every packet that does not reach the
+//! other side is counted in [`Drops`] under its [`Reason`].
+
+mod drops;
+mod inbox;
+mod mailbox;
+mod sync;
+mod table;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
+mod worker;
+
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
+
+use adit_noise::Time;
+use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, ecn, ip, segment, virtio};
+use adit_wireguard::message::Message;
+use adit_wireguard::{Endpoint, PeerId, Session, Udp};
+
+pub use drops::{Drops, Reason};
+pub use inbox::{Handshake, Inbox, Note, Taken, UNDER_LOAD};
+pub use mailbox::Mailbox;
+pub use table::{Change, Table};
+pub use worker::{Letter, Worker, WorkerHandle};
+
+use crate::net::offload::Offloads;
+use crate::net::tun::TunQueue;
+use crate::net::udp::{self, UdpSocket};
+
+/// Bytes after which a batch is full: one super-packet, or many small packets.
+const BATCH: usize = 1 << 16;
+/// The most that one read or receive can bring.
+const READ: usize = 1 << 16;
+/// Bytes of one arena: a batch, one read more, and the headers and tags that cutting it adds.
+const ARENA: usize = BATCH + READ + (1 << 16);
+/// Packets of one batch at most: what fits, were all of them keepalives.
+const SLOTS: usize = ARENA / 32;
+/// Packets that one super-packet to the TUN device joins at most.
+const JOIN: usize = 128;
+
+/// What both directions need for a batch.
+pub struct Context<'a, C> {
+    /// The worker's table.
+    pub table: &'a mut Table,
+    /// The worker's counters.
+    pub drops: &'a Drops,
+    /// Where handshakes and packets without a session go.
+    pub inbox: &'a Inbox<C>,
+    /// The TUN device's MTU in bytes.
+    pub mtu: usize,
+    /// The time of the batch.
+    pub now: Time,
+}
+
+// ---------------------------------------------------------------------------------------------------------- outward
+
+/// From the TUN device to the network.
+#[derive(Debug)]
+pub struct Outward {
+    arena: Vec<u8>,
+    used: usize,
+    slots: Vec<Slot>,
+    groups: Vec<Outgoing>,
+    /// The next slot to be sent, and the group that it is in.
+    next: (usize, usize),
+    /// Slots before this one are sent one by one: their train was refused.
+    singly: usize,
+}
+
+/// Slots that follow one another and go to one peer.
+#[derive(Debug)]
+struct Outgoing {
+    peer: PeerId,
+    slots: Range<usize>,
+    to: Option<Endpoint>,
+}
+
+impl Default for Outward {
+    fn default() -> Self {
+        let (arena, slots) = (vec![0; ARENA], Vec::with_capacity(SLOTS));
+        Self { arena, used: 0, slots, groups: Vec::with_capacity(SLOTS), next: (0, 0), singly: 0 }
+    }
+}
+
+impl Outward {
+    /// True while sealed datagrams wait for room in the socket.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.next.0 < self.slots.len()
+    }
+
+    /// Reads packets until the device has no more or the batch is full, and cuts super-packets. True if there were any.
+    ///
+    /// # Errors
+    /// What the device says but `WouldBlock`: it is gone.
+    pub fn gather<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) -> io::Result<bool> {
+        self.clear();
+        let mut read_any = false;
+        while self.used < BATCH {
+            // The virtio header lands in the room for the datagram's header, the packet where it is sealed.
+            let start = self.used + Session::HEAD;
+            let buffer = &mut self.arena[start - virtio::LEN..start + READ];
+            match tun.read(buffer) {
+                Ok(read) => {
+                    read_any = true;
+                    self.admit(start, read.saturating_sub(virtio::LEN), context);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read_any)
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.groups.clear();
+        (self.used, self.next, self.singly) = (0, (0, 0), 0);
+    }
+
+    /// Finds the peer for what was read to `start`, and cuts it where it is into packets with room around each.
+    pub(crate) fn admit<C>(&mut self, start: usize, len: usize, context: &mut Context<'_, C>) {
+        let packet = &self.arena[start..start + len];
+        let Some(destination) = ip::destination(packet) else {
+            return context.drops.count(Reason::Malformed);
+        };
+        let Some(peer) = context.table.route(destination) else {
+            return context.drops.count(Reason::NoRoute);
+        };
+        let Some(header) = VirtioNetHdr::parse(&self.arena[start - virtio::LEN..]) else {
+            return context.drops.count(Reason::Malformed);
+        };
+        let ecn = Ecn::of(packet);
+        let stride = |len| Session::sealed_len(len, context.mtu);
+        let room = self.arena.len() - Session::TAIL;
+        let Ok(segments) = segment(&mut self.arena[start..room], len, &header, stride) else {
+            return context.drops.count(Reason::Malformed);
+        };
+        let first = self.slots.len();
+        for (offset, len) in segments.iter() {
+            self.slots.push(Slot { start: start + offset, len, number: 0, ecn, kept: true });
+            self.used = start + offset - Session::HEAD + Session::sealed_len(len, context.mtu);
+        }
+        match self.groups.last_mut() {
+            Some(last) if last.peer == peer => last.slots.end = self.slots.len(),
+            _ => self.groups.push(Outgoing { peer, slots: first..self.slots.len(), to: None }),
+        }
+    }
+
+    /// Seals the batch in place, or hands a peer's packets to the control thread if there is no session to seal with.
+    pub fn seal<C>(&mut self, context: &mut Context<'_, C>) {
+        for group in &mut self.groups {
+            let slots = &mut self.slots[group.slots.clone()];
+            let path = context.table.peer(group.peer).map(|peer| (peer.traffic.clone(), peer.path()));
+            let Some((traffic, path)) = path else {
+                return context.drops.add(Reason::NoRoute, slots.len() as u64);
+            };
+            if let Some((session, endpoint)) = path.filter(|(session, _)| session.is_fresh(context.now)) {
+                let sealed = session.seal(&mut self.arena, slots, context.mtu);
+                if (sealed.is_err() || session.is_stale_for_sending(context.now)) && traffic.want_handshake()
+                {
+                    context.inbox.note(Note::Want(group.peer));
+                }
+                if sealed.is_ok() {
+                    let bytes = slots.iter().map(|slot| slot.len as u64).sum();
+                    traffic.note_sent(bytes, true, context.now);
+                    group.to = Some(endpoint);
+                    continue;
+                }
+            }
+            for slot in slots {
+                slot.kept = false;
+                if !context.inbox.unsent(group.peer, &self.arena[slot.range()]) {
+                    context.drops.count(Reason::UnsentQueueFull);
+                }
+            }
+        }
+    }
+
+    /// Sends what is sealed, equal lengths that follow one another as one train. Stops where the socket has no room; it is
+    /// called again then.
+    pub fn send<C>(&mut self, socket: &UdpSocket, context: &mut Context<'_, C>) {
+        while let Some(group) = self.groups.get(self.next.1) {
+            let (Some(Endpoint::Udp(path)), false) = (group.to, self.next.0 >= group.slots.end) else {
+                self.next = (group.slots.end, self.next.1 + 1);
+                continue;
+            };
+            let trains = socket.sends_trains() && self.next.0 >= self.singly;
+            let train =
+                run(&self.slots[self.next.0..group.slots.end], if trains { udp::TRAIN_SEGMENTS } else { 1 });
+            let slots = &self.slots[self.next.0..self.next.0 + train];
+            let (first, last) = (slots[0], slots[train - 1]);
+            match socket.send(&path, &self.arena[first.start..last.range().end], first.len, first.ecn) {
+                Ok(()) => self.next.0 += train,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) if train > 1 => self.singly = self.next.0 + train,
+                Err(_) if path.local.is_some() => self.forget_local(context),
+                Err(_) => {
+                    context.drops.count(Reason::SendFailed);
+                    self.next.0 += 1;
+                }
+            }
+        }
+    }
+
+    /// Gives the batch up, when there is no socket.
+    pub fn discard<C>(&mut self, context: &mut Context<'_, C>) {
+        let sealed = self.groups.iter().filter(|group| group.to.is_some());
+        let unsent = sealed.map(|group| group.slots.end.saturating_sub(group.slots.start.max(self.next.0)));
+        context.drops.add(Reason::NoCarrier, unsent.sum::<usize>() as u64);
+        self.next = (self.slots.len(), self.groups.len());
+    }
+
+    /// The kernel did not take the local address: it may be gone. The route chooses another.
+    fn forget_local<C>(&mut self, context: &mut Context<'_, C>) {
+        let group = &mut self.groups[self.next.1];
+        group.to = group.to.map(Endpoint::without_local);
+        if let (Some(peer), Some(to)) = (context.table.peer(group.peer), group.to) {
+            peer.roam(to);
+        }
+    }
+}
+
+/// How many datagrams at the front of `slots` can leave as one train of at most `most`: each as long as the first but the
+/// last, which may be shorter; all with one congestion mark; none apart from its neighbour in the arena.
+fn run(slots: &[Slot], most: usize) -> usize {
+    let Some(first) = slots.first() else { return 0 };
+    let most = most.min(udp::TRAIN_MAX / first.len.max(1)).max(1);
+    let mut count = 1;
+    for pair in slots.windows(2).take(most - 1) {
+        let (before, slot) = (pair[0], pair[1]);
+        let joins = before.len == first.len && slot.len <= first.len && slot.ecn == first.ecn;
+        if !joins || slot.start != before.range().end {
+            break;
+        }
+        count += 1;
+    }
+    count
+}
+
+// ----------------------------------------------------------------------------------------------------------- inward
+
+/// From the network to the TUN device.
+#[derive(Debug)]
+pub struct Inward {
+    arena: Vec<u8>,
+    used: usize,
+    trains: Vec<Train>,
+    slots: Vec<Slot>,
+    groups: Vec<Incoming>,
+    joined: Coalescer,
+}
+
+/// What one receive brought.
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    start: usize,
+    end: usize,
+    stride: usize,
+    path: Udp,
+    ecn: Ecn,
+}
+
+/// Slots that follow one another, name one session and came by one path.
+#[derive(Debug)]
+struct Incoming {
+    index: u32,
+    path: Udp,
+    slots: Range<usize>,
+}
+
+impl Inward {
+    /// A direction that joins packets as the TUN device can take them.
+    #[must_use]
+    pub fn new(offloads: &Offloads) -> Self {
+        let (tcp, udp) = (offloads.tun_tso, offloads.tun_uso);
+        let limits = Limits { tcp, udp, max_segments: JOIN, capacity: SLOTS, ..Limits::default() };
+        Self {
+            arena: vec![0; ARENA],
+            used: 0,
+            trains: Vec::with_capacity(SLOTS),
+            slots: Vec::with_capacity(SLOTS),
+            groups: Vec::with_capacity(SLOTS),
+            joined: Coalescer::new(limits),
+        }
+    }
+
+    /// Receives datagrams until there are no more or the batch is full. True if there were any.
+    ///
+    /// # Errors
+    /// What the socket says but `WouldBlock`.
+    pub fn receive(&mut self, socket: &UdpSocket, drops: &Drops) -> io::Result<bool> {
+        self.clear();
+        while self.used < BATCH {
+            match socket.receive(&mut self.arena[self.used..self.used + READ]) {
+                Ok(received) if received.truncated => drops.count(Reason::Truncated),
+                Ok(received) => self.admit(&received),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(!self.trains.is_empty())
+    }
+
+    fn clear(&mut self) {
+        self.trains.clear();
+        self.slots.clear();
+        self.groups.clear();
+        self.used = 0;
+    }
+
+    /// Takes note of what was received behind what is there already.
+    pub(crate) fn admit(&mut self, received: &udp::Received) {
+        let (start, end) = (self.used, self.used + received.len);
+        self.trains.push(Train {
+            start,
+            end,
+            stride: received.stride.max(1),
+            path: received.path,
+            ecn: received.ecn,
+        });
+        // An empty datagram takes a byte, so that a flood of them fills the batch too.
+        self.used = end + usize::from(start == end);
+    }
+
+    /// Takes trains apart: data messages become slots, handshakes go to the control thread.
+    pub fn sort<C>(&mut self, context: &mut Context<'_, C>) {
+        for train in &self.trains {
+            for start in (train.start..train.end.max(train.start + 1)).step_by(train.stride) {
+                let datagram = start..train.end.min(start + train.stride);
+                match Message::parse(&self.arena[datagram.clone()]) {
+                    Some(Message::Data { receiver, counter }) => {
+                        let at = self.slots.len();
+                        self.slots.push(Slot {
+                            start,
+                            len: datagram.len(),
+                            number: counter,
+                            ecn: train.ecn,
+                            kept: true,
+                        });
+                        match self.groups.last_mut() {
+                            Some(last) if last.index == receiver && last.path == train.path => {
+                                last.slots.end = at + 1
+                            }
+                            _ => self.groups.push(Incoming {
+                                index: receiver,
+                                path: train.path,
+                                slots: at..at + 1,
+                            }),
+                        }
+                    }
+                    Some(Message::Initiation | Message::Response | Message::CookieReply) => {
+                        if !context.inbox.handshake(Endpoint::Udp(train.path), &self.arena[datagram]) {
+                            context.drops.count(Reason::HandshakeQueueFull);
+                        }
+                    }
+                    None => context.drops.count(Reason::NotWireguard),
+                }
+            }
+        }
+    }
+
+    /// Opens data messages in place, and joins the packets inside that their peer may send.
+    pub fn open<C>(&mut self, context: &mut Context<'_, C>) {
+        self.joined.clear();
+        for group in &self.groups {
+            let slots = &mut self.slots[group.slots.clone()];
+            let Some(session) = context.table.session(group.index).cloned() else {
+                context.drops.add(Reason::UnknownSession, slots.len() as u64);
+                continue;
+            };
+            if !session.is_fresh(context.now) {
+                context.drops.add(Reason::Expired, slots.len() as u64);
+                continue;
+            }
+            let bytes_of = |slot: &Slot| (slot.len + Session::OVERHEAD) as u64;
+            session.open(&mut self.arena, slots, |refused| context.drops.count(Reason::Protocol(refused)));
+            let bytes: u64 = slots.iter().filter(|slot| slot.kept).map(bytes_of).sum();
+            if bytes == 0 {
+                continue;
+            }
+            authentic(
+                &session,
+                bytes,
+                slots.iter().any(|slot| slot.kept && slot.len > 0),
+                group.path,
+                context,
+            );
+            for slot in slots.iter_mut().filter(|slot| slot.kept && slot.len > 0) {
+                match accept(&mut self.arena, slot, session.peer().id(), context.table) {
+                    Ok(()) if self.joined.push(&self.arena, slot.range()).is_ok() => {}
+                    Ok(()) => context.drops.count(Reason::Malformed),
+                    Err(reason) => context.drops.count(reason),
+                }
+            }
+        }
+        self.joined.finish(&mut self.arena);
+    }
+
+    /// Writes the packets, each joined run as one super-packet.
+    pub fn deliver<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) {
+        for (header, packets) in self.joined.items() {
+            let header = header.to_bytes();
+            let mut pieces = [IoSlice::new(&[]); JOIN + 1];
+            pieces[0] = IoSlice::new(&header);
+            let mut count = 1;
+            for piece in packets {
+                pieces[count] = IoSlice::new(&self.arena[piece]);
+                count += 1;
+            }
+            if tun.write(&pieces[..count]).is_err() {
+                context.drops.add(Reason::DeliverFailed, count as u64 - 1);
+            }
+        }
+    }
+}
+
+/// Authentic packets came under a session: the peer is there, has the keys, and may have moved.
+fn authentic<C>(session: &Session, bytes: u64, data: bool, path: Udp, context: &mut Context<'_, C>) {
+    let traffic = session.peer();
+    traffic.note_received(bytes, data, context.now);
+    if let Some(peer) = context.table.peer(traffic.id()) {
+        peer.roam(Endpoint::Udp(path));
+    }
+    if session.confirm() {
+        context.inbox.note(Note::Confirmed(session.local_index()));
+    }
+    if session.is_stale_for_receiving(context.now) && traffic.want_handshake() {
+        context.inbox.note(Note::Want(traffic.id()));
+    }
+}
+
+/// Looks at an opened packet: it must be IP, from an address that is its peer's. Takes the padding off and the outer
+/// congestion mark over.
+fn accept(arena: &mut [u8], slot: &mut Slot, peer: PeerId, table: &Table) -> Result<(), Reason> {
+    let packet = arena.get_mut(slot.range()).ok_or(Reason::Malformed)?;
+    slot.len = ip::trim(packet).ok_or(Reason::Malformed)?;
+    let source = ip::source(packet).ok_or(Reason::Malformed)?;
+    if table.route(source) != Some(peer) {
+        return Err(Reason::Source);
+    }
+    ecn::decapsulate(packet, slot.ecn).map_err(|_| Reason::Congestion)
+}

@@ -1,0 +1,90 @@
+//! What a worker knows: which peer has an address, which session an index names, where a peer is and what to seal with.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use adit_wireguard::{AllowedIps, Endpoint, PeerId, Session, Traffic, View};
+
+/// A change to a worker's table.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A peer came, or went.
+    Peer(PeerId, Option<Arc<Traffic>>),
+    /// Packets that name this index are accepted, or no longer.
+    Session(u32, Option<Arc<Session>>),
+    /// The session to send with, if any.
+    Current(PeerId, Option<Arc<Session>>),
+    /// Who has which addresses.
+    Routes(Arc<AllowedIps<PeerId>>),
+}
+
+/// A worker's own table.
+#[derive(Debug, Default)]
+pub struct Table {
+    peers: HashMap<PeerId, Peer>,
+    sessions: HashMap<u32, Arc<Session>>,
+    routes: Arc<AllowedIps<PeerId>>,
+}
+
+/// A peer as a worker sees it.
+#[derive(Debug)]
+pub struct Peer {
+    /// What all workers share of it.
+    pub traffic: Arc<Traffic>,
+    current: Option<Arc<Session>>,
+    endpoint: View<Option<Endpoint>>,
+}
+
+impl Table {
+    /// Carries out a change.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::Peer(id, Some(traffic)) => {
+                let endpoint = traffic.endpoint.view();
+                self.peers.insert(id, Peer { traffic, current: None, endpoint });
+            }
+            Change::Peer(id, None) => drop(self.peers.remove(&id)),
+            Change::Session(index, Some(session)) => drop(self.sessions.insert(index, session)),
+            Change::Session(index, None) => drop(self.sessions.remove(&index)),
+            Change::Current(id, session) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.current = session;
+                }
+            }
+            Change::Routes(routes) => self.routes = routes,
+        }
+    }
+
+    /// The peer that an inner address belongs to.
+    #[must_use]
+    pub fn route(&self, address: IpAddr) -> Option<PeerId> {
+        self.routes.lookup(address)
+    }
+
+    /// A peer by its number.
+    pub fn peer(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(&id)
+    }
+
+    /// The session that a data message names.
+    #[must_use]
+    pub fn session(&self, index: u32) -> Option<&Arc<Session>> {
+        self.sessions.get(&index)
+    }
+}
+
+impl Peer {
+    /// The session to send with and where to, if there are both.
+    pub fn path(&mut self) -> Option<(&Arc<Session>, Endpoint)> {
+        let endpoint = self.endpoint.read(&self.traffic.endpoint)?;
+        Some((self.current.as_ref()?, endpoint))
+    }
+
+    /// An authentic packet came from here: answers go there from now on.
+    pub fn roam(&mut self, to: Endpoint) {
+        if self.endpoint.read(&self.traffic.endpoint) != Some(to) {
+            self.traffic.endpoint.set(Some(to));
+        }
+    }
+}

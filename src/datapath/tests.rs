@@ -1,0 +1,249 @@
+//! Both directions without devices: what one side seals, the other opens.
+
+use std::sync::Arc;
+
+use adit_aead::{Algorithm, Secret};
+use adit_wireguard::{AllowedIps, Keys, Traffic};
+
+use super::*;
+
+const MTU: usize = 1_420;
+
+fn now() -> Time {
+    Time::from_secs(1_000)
+}
+
+fn path() -> Udp {
+    Udp { remote: "192.0.2.2:51820".parse().unwrap(), local: None }
+}
+
+macro_rules! context {
+    ($table:expr, $drops:expr, $inbox:expr) => {
+        Context { table: &mut $table, drops: &$drops, inbox: &$inbox, mtu: MTU, now: now() }
+    };
+}
+/// One side of a tunnel: 10.0.0.0/8 is the peer's.
+struct Side {
+    table: Table,
+    drops: Drops,
+    inbox: Inbox<()>,
+    outward: Outward,
+    inward: Inward,
+    traffic: Arc<Traffic>,
+}
+
+impl Side {
+    fn new(send: u8, receive: u8, local: u32, remote: u32) -> Self {
+        let peer = PeerId::new(1);
+        let traffic = Arc::new(Traffic::new(peer, Some(Endpoint::Udp(path()))));
+        let key = |byte| Secret::from([byte; 32]);
+        let keys = Keys { send: key(send), receive: key(receive), algorithm: Algorithm::ChaCha20Poly1305 };
+        let session = Arc::new(Session::new(traffic.clone(), &keys, local, remote, true, now()));
+        let mut routes = AllowedIps::default();
+        routes.insert("10.0.0.0/8".parse().unwrap(), peer);
+        let mut table = Table::default();
+        table.apply(Change::Peer(peer, Some(traffic.clone())));
+        table.apply(Change::Session(local, Some(session.clone())));
+        table.apply(Change::Current(peer, Some(session)));
+        table.apply(Change::Routes(Arc::new(routes)));
+        let inward = Inward::new(&Offloads::default());
+        Self {
+            table,
+            drops: Drops::default(),
+            inbox: Inbox::default(),
+            outward: Outward::default(),
+            inward,
+            traffic,
+        }
+    }
+
+    fn pair() -> (Self, Self) {
+        (Self::new(1, 2, 7, 8), Self::new(2, 1, 8, 7))
+    }
+
+    /// Seals packets as if the device had handed them over, and returns the datagrams.
+    fn seal(&mut self, packets: &[(VirtioNetHdr, Vec<u8>)]) -> Vec<Vec<u8>> {
+        let (outward, mut context) = (&mut self.outward, context!(self.table, self.drops, self.inbox));
+        outward.clear();
+        for (header, packet) in packets {
+            let start = outward.used + Session::HEAD;
+            header.emit(&mut outward.arena[start - virtio::LEN..start]).unwrap();
+            outward.arena[start..start + packet.len()].copy_from_slice(packet);
+            outward.admit(start, packet.len(), &mut context);
+        }
+        outward.seal(&mut context);
+        let kept = outward.slots.iter().filter(|slot| slot.kept);
+        kept.map(|slot| outward.arena[slot.range()].to_vec()).collect()
+    }
+
+    /// Takes trains as if the socket had received them, and returns what the device would get.
+    fn open(&mut self, trains: &[(Vec<u8>, usize)]) -> Vec<(VirtioNetHdr, Vec<u8>)> {
+        let (inward, mut context) = (&mut self.inward, context!(self.table, self.drops, self.inbox));
+        inward.clear();
+        for (bytes, stride) in trains {
+            inward.arena[inward.used..inward.used + bytes.len()].copy_from_slice(bytes);
+            let (len, ecn) = (bytes.len(), Ecn::NotEct);
+            inward.admit(&udp::Received { len, stride: *stride, path: path(), ecn, truncated: false });
+        }
+        inward.sort(&mut context);
+        inward.open(&mut context);
+        let whole =
+            |pieces: adit_packet::Pieces<'_>| pieces.flat_map(|piece| inward.arena[piece].to_vec()).collect();
+        inward.joined.items().map(|(header, pieces)| (header, whole(pieces))).collect()
+    }
+
+    fn dropped(&self) -> u64 {
+        Reason::all().map(|reason| self.drops.of(reason)).sum()
+    }
+}
+
+/// An IPv4 packet of `len` bytes without meaning behind its header.
+fn packet(source: [u8; 4], destination: [u8; 4], len: usize) -> Vec<u8> {
+    let mut packet = vec![0; len];
+    packet[..4].copy_from_slice(&[0x45, 0, (len >> 8) as u8, len as u8]);
+    packet[8..10].copy_from_slice(&[64, 253]);
+    packet[12..16].copy_from_slice(&source);
+    packet[16..20].copy_from_slice(&destination);
+    packet
+}
+
+fn plain(len: usize) -> (VirtioNetHdr, Vec<u8>) {
+    (VirtioNetHdr::default(), packet([10, 0, 0, 1], [10, 0, 0, 2], len))
+}
+
+/// A TCP super-packet as the kernel hands it over, with a payload of `len` bytes in segments of `size`.
+fn tcp(len: usize, size: u16) -> (VirtioNetHdr, Vec<u8>) {
+    let mut packet = packet([10, 0, 0, 1], [10, 0, 0, 2], 40 + len);
+    packet[6] = 0x40;
+    packet[9] = 6;
+    packet[20..24].copy_from_slice(&[0x30, 0x39, 0x14, 0x51]);
+    packet[32..36].copy_from_slice(&[0x50, 0x10, 1, 0]);
+    for (at, byte) in packet[40..].iter_mut().enumerate() {
+        *byte = ((at * 31) >> 2) as u8;
+    }
+    let (flags, gso_type) = (virtio::NEEDS_CSUM, virtio::GSO_TCPV4);
+    (VirtioNetHdr { flags, gso_type, hdr_len: 40, gso_size: size, csum_start: 20, csum_offset: 16 }, packet)
+}
+
+#[test]
+fn packets_of_every_length_cross() {
+    let (mut a, mut b) = Side::pair();
+    for len in 20..=MTU {
+        let sent = plain(len);
+        let datagrams = a.seal(std::slice::from_ref(&sent));
+        assert_eq!(datagrams.len(), 1);
+        assert!(
+            datagrams[0].len() <= MTU + Session::OVERHEAD && (datagrams[0].len() % 16 == 0 || len > MTU - 16)
+        );
+        assert_eq!(b.open(&[(datagrams[0].clone(), datagrams[0].len())]), [sent]);
+    }
+    assert_eq!((a.dropped(), b.dropped()), (0, 0));
+}
+
+#[test]
+fn a_super_packet_crosses_as_one_train_and_is_one_again() {
+    let (mut a, mut b) = Side::pair();
+    let sent = tcp(44 * 1_380 + 100, 1_380);
+    let datagrams = a.seal(std::slice::from_ref(&sent));
+    assert_eq!(datagrams.len(), 45);
+    assert_eq!(run(&a.outward.slots, udp::TRAIN_SEGMENTS), 45);
+    let arrived = b.open(&[(datagrams.concat(), datagrams[0].len())]);
+    assert_eq!(arrived.len(), 1);
+    assert_eq!((arrived[0].0.gso_type, arrived[0].0.gso_size), (virtio::GSO_TCPV4, 1_380));
+    assert_eq!(arrived[0].1[40..], sent.1[40..]);
+    assert_eq!((a.dropped(), b.dropped()), (0, 0));
+}
+
+#[test]
+fn a_train_ends_where_length_or_mark_changes_or_the_limit_is_reached() {
+    let slot = |start, len, ecn| Slot { start, len, ecn, kept: true, number: 0 };
+    let equal: Vec<_> = (0..100).map(|at| slot(at * 1_000, 1_000, Ecn::NotEct)).collect();
+    assert_eq!(run(&equal, 64), 64);
+    assert_eq!(run(&equal, 1), 1);
+    let large: Vec<_> = (0..100).map(|at| slot(at * 1_452, 1_452, Ecn::NotEct)).collect();
+    assert_eq!(run(&large, 64), 45);
+    let mut shorter = equal.clone();
+    shorter[5].len = 500;
+    assert_eq!(run(&shorter, 64), 6);
+    let mut longer = equal.clone();
+    longer[5].len = 1_001;
+    assert_eq!(run(&longer, 64), 5);
+    let mut marked = equal.clone();
+    marked[7].ecn = Ecn::Ce;
+    assert_eq!(run(&marked, 64), 7);
+    let mut apart = equal;
+    apart.remove(3);
+    assert_eq!(run(&apart, 64), 3);
+}
+
+#[test]
+fn without_a_session_packets_go_to_the_control_thread() {
+    let (mut a, _) = Side::pair();
+    a.table.apply(Change::Current(PeerId::new(1), None));
+    assert!(a.seal(&[plain(100), plain(200)]).is_empty());
+    let notes = a.inbox.take(1, None).notes;
+    assert_eq!(notes, [100, 200].map(|len| Note::Unsent(PeerId::new(1), plain(len).1)));
+}
+
+#[test]
+fn a_packet_that_nobody_may_have_is_counted() {
+    let (mut a, _) = Side::pair();
+    let stray = (VirtioNetHdr::default(), packet([10, 0, 0, 1], [192, 0, 2, 1], 100));
+    assert!(a.seal(&[stray, (VirtioNetHdr::default(), vec![0x45; 10])]).is_empty());
+    assert_eq!((a.drops.of(Reason::NoRoute), a.drops.of(Reason::Malformed)), (1, 1));
+}
+
+#[test]
+fn a_source_that_is_not_the_peers_is_counted() {
+    let (mut a, mut b) = Side::pair();
+    let forged = (VirtioNetHdr::default(), packet([192, 0, 2, 1], [10, 0, 0, 2], 100));
+    let datagram = a.seal(&[forged]).concat();
+    assert!(b.open(&[(datagram.clone(), datagram.len())]).is_empty());
+    assert_eq!(b.drops.of(Reason::Source), 1);
+}
+
+#[test]
+fn a_replayed_train_is_counted_and_not_delivered() {
+    let (mut a, mut b) = Side::pair();
+    let datagrams = a.seal(&[tcp(10 * 1_380, 1_380)]);
+    let train = (datagrams.concat(), datagrams[0].len());
+    assert_eq!(b.open(std::slice::from_ref(&train)).len(), 1);
+    assert!(b.open(&[train]).is_empty());
+    assert_eq!(b.drops.of(Reason::Protocol(adit_wireguard::Refused::Replay)), 10);
+}
+
+#[test]
+fn an_authentic_packet_from_elsewhere_moves_the_peer_and_a_forged_one_does_not() {
+    let (mut a, mut b) = Side::pair();
+    let elsewhere = Endpoint::udp("198.51.100.9:9".parse().unwrap());
+    b.traffic.endpoint.set(Some(elsewhere));
+    let mut forged = a.seal(&[plain(100)]).concat();
+    *forged.last_mut().unwrap() ^= 1;
+    b.open(&[(forged.clone(), forged.len())]);
+    assert_eq!(b.traffic.endpoint.get(), Some(elsewhere));
+    let authentic = a.seal(&[plain(100)]).concat();
+    b.open(&[(authentic.clone(), authentic.len())]);
+    assert_eq!(b.traffic.endpoint.get(), Some(Endpoint::Udp(path())));
+}
+
+#[test]
+fn garbage_of_every_length_and_stride_is_counted_and_nothing_panics() {
+    let (_, mut b) = Side::pair();
+    for len in (0..200).chain((200..65_535).step_by(1_499)).chain([65_534, 65_535]) {
+        for (stride, first) in [(len.max(1), 0), (1_452, 4), (33, 4), (148, 1), (1, 9)] {
+            let mut bytes = vec![0xa5; len];
+            for datagram in bytes.chunks_mut(stride) {
+                datagram[0] = first;
+                datagram.iter_mut().take(4).skip(1).for_each(|byte| *byte = 0);
+            }
+            let before = b.dropped();
+            assert!(b.open(&[(bytes, stride)]).is_empty());
+            let handed = b.inbox.take(usize::MAX, Some(std::time::Duration::ZERO)).handshakes.len();
+            assert_eq!(
+                b.dropped() - before + handed as u64,
+                len.div_ceil(stride).max(1) as u64,
+                "{len} by {stride}"
+            );
+        }
+    }
+}

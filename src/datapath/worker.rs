@@ -1,0 +1,201 @@
+//! A worker: a thread with one TUN queue and one UDP socket, which takes batches either way until there are none.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+
+use super::{Change, Context, Drops, Inbox, Inward, Mailbox, Note, Outward, Table};
+use crate::clock;
+use crate::net::offload::Offloads;
+use crate::net::tun::TunQueue;
+use crate::net::udp::UdpSocket;
+
+/// What the control thread tells a worker.
+#[derive(Clone, Debug)]
+pub enum Letter {
+    /// The table changes.
+    Table(Change),
+    /// Use this socket from now on; none while the interface is down.
+    Carrier(Option<Arc<UdpSocket>>),
+    /// End.
+    Stop,
+}
+
+/// What a worker owns.
+#[derive(Debug)]
+pub struct Worker<C> {
+    tun: TunQueue,
+    socket: Option<Arc<UdpSocket>>,
+    table: Table,
+    outward: Outward,
+    inward: Inward,
+    shared: Arc<Shared>,
+    inbox: Arc<Inbox<C>>,
+    mtu: Arc<AtomicUsize>,
+    stopped: bool,
+}
+
+/// What a worker shares with the control thread.
+#[derive(Debug)]
+struct Shared {
+    mailbox: Mailbox<Letter>,
+    doorbell: OwnedFd,
+    drops: Drops,
+}
+
+/// A running worker, as the control thread holds it. Dropping it ends the worker.
+#[derive(Debug)]
+pub struct WorkerHandle {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// The context of a batch that begins now: everything of the worker but the two directions.
+macro_rules! context {
+    ($worker:ident) => {
+        Context {
+            table: &mut $worker.table,
+            drops: &$worker.shared.drops,
+            inbox: &$worker.inbox,
+            mtu: $worker.mtu.load(Ordering::Relaxed),
+            now: clock::now(),
+        }
+    };
+}
+
+impl WorkerHandle {
+    /// Leaves a letter; the worker reads it before it looks anything up for the next batch.
+    pub fn post(&self, letter: Letter) {
+        self.shared.mailbox.post(letter);
+    }
+
+    /// Wakes the worker, so that it reads its letters even if no packet comes.
+    pub fn wake(&self) {
+        // The only failure is a counter at its limit: the bell rings then already.
+        let _ = rustix::io::write(&self.shared.doorbell, &1_u64.to_ne_bytes());
+    }
+
+    /// The worker's counters.
+    #[must_use]
+    pub fn drops(&self) -> &Drops {
+        &self.shared.drops
+    }
+}
+
+impl Drop for WorkerHandle {
+    fn drop(&mut self) {
+        self.post(Letter::Stop);
+        self.wake();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("a worker panicked");
+        }
+    }
+}
+
+impl<C: Send + 'static> Worker<C> {
+    /// Starts a worker for a queue. `mtu` is the device's, kept current by the control thread.
+    ///
+    /// # Errors
+    /// What the system says: no descriptor or no thread is left.
+    pub fn start(
+        number: usize,
+        tun: TunQueue,
+        offloads: &Offloads,
+        inbox: Arc<Inbox<C>>,
+        mtu: Arc<AtomicUsize>,
+    ) -> io::Result<WorkerHandle> {
+        let doorbell = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        let shared = Arc::new(Shared { mailbox: Mailbox::default(), doorbell, drops: Drops::default() });
+        let worker = Self {
+            tun,
+            socket: None,
+            table: Table::default(),
+            outward: Outward::default(),
+            inward: Inward::new(offloads),
+            shared: shared.clone(),
+            inbox,
+            mtu,
+            stopped: false,
+        };
+        let thread =
+            std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?;
+        Ok(WorkerHandle { shared, thread: Some(thread) })
+    }
+
+    fn run(mut self) {
+        while !self.stopped {
+            self.collect();
+            let step = self.outward().map(|busy| self.inward() | busy);
+            let wait = match step {
+                Ok(true) => continue,
+                Ok(false) => self.wait(),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = wait {
+                tracing::debug!("the device is gone: {error}");
+                self.inbox.note(Note::Gone);
+                return;
+            }
+        }
+    }
+
+    /// Reads the mailbox.
+    fn collect(&mut self) {
+        let (table, socket, stopped) = (&mut self.table, &mut self.socket, &mut self.stopped);
+        self.shared.mailbox.collect(|letter| match letter {
+            Letter::Table(change) => table.apply(change),
+            Letter::Carrier(carrier) => *socket = carrier,
+            Letter::Stop => *stopped = true,
+        });
+    }
+
+    /// One batch outward. True if there is more to do.
+    fn outward(&mut self) -> io::Result<bool> {
+        let (outward, mut context) = (&mut self.outward, context!(self));
+        let mut busy = false;
+        if !outward.is_blocked() {
+            busy = outward.gather(&self.tun, &mut context)?;
+            outward.seal(&mut context);
+        }
+        match &self.socket {
+            Some(socket) => outward.send(socket, &mut context),
+            None => outward.discard(&mut context),
+        }
+        Ok(busy && !outward.is_blocked())
+    }
+
+    /// One batch inward. True if there may be more.
+    fn inward(&mut self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        // An error here is of an earlier datagram; the socket goes on.
+        let busy = self.inward.receive(socket, &self.shared.drops).unwrap_or(false);
+        if busy {
+            self.collect();
+            let (inward, mut context) = (&mut self.inward, context!(self));
+            inward.sort(&mut context);
+            inward.open(&mut context);
+            inward.deliver(&self.tun, &mut context);
+        }
+        busy
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&self) -> io::Result<()> {
+        let tun = if self.outward.is_blocked() { PollFlags::empty() } else { PollFlags::IN };
+        let udp = if self.outward.is_blocked() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds = vec![PollFd::new(&self.shared.doorbell, PollFlags::IN), PollFd::new(&self.tun, tun)];
+        fds.extend(self.socket.as_ref().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), udp)));
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
+        if fds[0].revents().contains(PollFlags::IN) {
+            let _ = rustix::io::read(&self.shared.doorbell, &mut [0_u8; 8]);
+        }
+        if fds[1].revents().intersects(PollFlags::ERR | PollFlags::NVAL) {
+            return Err(io::Error::other("the TUN device reports an error"));
+        }
+        Ok(())
+    }
+}

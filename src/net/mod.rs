@@ -1,0 +1,8 @@
+//! Sockets and devices.
+
+pub mod link;
+pub mod offload;
+pub mod tun;
+pub mod udp;
+
+mod sys;

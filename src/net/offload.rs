@@ -1,0 +1,89 @@
+//! Which segmentation offloads are used: what is switched on, less what the system refuses.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The offloads of a device and its sockets. Each can be switched off; each is switched off where it fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Offloads {
+    /// The TUN device hands over and takes TCP super-packets.
+    pub tun_tso: bool,
+    /// The TUN device hands over and takes UDP super-packets (Linux 6.2).
+    pub tun_uso: bool,
+    /// Trains of datagrams leave in one system call (`UDP_SEGMENT`).
+    pub udp_gso: bool,
+    /// Trains of datagrams arrive in one system call (`UDP_GRO`).
+    pub udp_gro: bool,
+}
+
+impl Default for Offloads {
+    fn default() -> Self {
+        Self { tun_tso: true, tun_uso: true, udp_gso: true, udp_gro: true }
+    }
+}
+
+impl Offloads {
+    fn fields(&mut self) -> [(&'static str, &mut bool); 4] {
+        [
+            ("tun_tso", &mut self.tun_tso),
+            ("tun_uso", &mut self.tun_uso),
+            ("udp_gso", &mut self.udp_gso),
+            ("udp_gro", &mut self.udp_gro),
+        ]
+    }
+}
+
+/// Not a list of offloads.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "offload {found:?}: expected a comma-separated list of tun_tso, tun_uso, udp_gso, udp_gro, or \"none\""
+)]
+pub struct UnknownOffload {
+    found: String,
+}
+
+impl FromStr for Offloads {
+    type Err = UnknownOffload;
+
+    /// Reads the list of the offloads that may be used, as `tun_tso,udp_gso`; `none` for none.
+    fn from_str(text: &str) -> Result<Self, UnknownOffload> {
+        let mut offloads = Self { tun_tso: false, tun_uso: false, udp_gso: false, udp_gro: false };
+        if text == "none" {
+            return Ok(offloads);
+        }
+        for word in text.split(',').map(str::trim) {
+            let unknown = || UnknownOffload { found: word.to_owned() };
+            let (_, field) =
+                offloads.fields().into_iter().find(|(name, _)| *name == word).ok_or_else(unknown)?;
+            *field = true;
+        }
+        Ok(offloads)
+    }
+}
+
+impl fmt::Display for Offloads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut copy = *self;
+        let on: Vec<&str> = copy.fields().into_iter().filter(|(_, on)| **on).map(|(name, _)| name).collect();
+        f.write_str(if on.is_empty() { "none".to_owned() } else { on.join(",") }.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_read_back_as_it_is_shown() {
+        for text in ["tun_tso,tun_uso,udp_gso,udp_gro", "tun_tso,udp_gro", "udp_gso", "none"] {
+            assert_eq!(text.parse::<Offloads>().unwrap().to_string(), text);
+        }
+        assert_eq!(Offloads::default().to_string(), "tun_tso,tun_uso,udp_gso,udp_gro");
+    }
+
+    #[test]
+    fn an_unknown_word_is_named() {
+        let error = "udp_gso,ufo".parse::<Offloads>().unwrap_err();
+        assert!(error.to_string().contains("\"ufo\""), "{error}");
+    }
+}

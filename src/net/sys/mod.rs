@@ -1,0 +1,16 @@
+//! System calls that no well-kept library wraps. The only `unsafe` code of the workspace lives here.
+#![allow(unsafe_code)]
+
+pub(crate) mod msg;
+pub(crate) mod option;
+pub(crate) mod tun;
+
+use std::io;
+
+/// A system call's result: negative means that `errno` says why.
+fn check(result: impl TryInto<i64>) -> io::Result<i64> {
+    match result.try_into() {
+        Ok(value) if value >= 0 => Ok(value),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

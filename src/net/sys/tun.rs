@@ -1,0 +1,61 @@
+//! TUN devices: the ioctls of linux/if_tun.h.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::check;
+
+/// Checksums may be left to us, and are left by us.
+pub(crate) const TUN_F_CSUM: u32 = 0x01;
+/// TCP over IPv4 may come uncut.
+pub(crate) const TUN_F_TSO4: u32 = 0x02;
+/// TCP over IPv6 may come uncut.
+pub(crate) const TUN_F_TSO6: u32 = 0x04;
+/// UDP over IPv4 may come uncut (Linux 6.2).
+pub(crate) const TUN_F_USO4: u32 = 0x20;
+/// UDP over IPv6 may come uncut (Linux 6.2); only together with [`TUN_F_USO4`].
+pub(crate) const TUN_F_USO6: u32 = 0x40;
+
+fn request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: ifreq is plain data for which all zeros is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.is_empty() || name.len() >= request.ifr_name.len() || name.contains('\0') {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an interface name has 1 to 15 bytes"));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(request)
+}
+
+/// Makes this descriptor of `/dev/net/tun` a queue of the TUN device `name`, which comes into being with its first queue.
+/// Packets are preceded by a virtio-net header. A device that exists already is refused unless `join`.
+pub(crate) fn attach(fd: BorrowedFd<'_>, name: &str, multi_queue: bool, join: bool) -> io::Result<()> {
+    let mut request = request(name)?;
+    let mut flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    if multi_queue {
+        flags |= libc::IFF_MULTI_QUEUE;
+    }
+    if !join {
+        flags |= libc::IFF_TUN_EXCL;
+    }
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) }).map(drop)
+}
+
+/// Says which packets the device may hand over uncut.
+pub(crate) fn set_offload(fd: BorrowedFd<'_>, flags: u32) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes its argument by value.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) }).map(drop)
+}
+
+/// The flags that the device has, read back from the kernel (`TUNGETIFF`).
+pub(crate) fn flags(fd: BorrowedFd<'_>) -> io::Result<i32> {
+    // SAFETY: ifreq is plain data for which all zeros is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // SAFETY: TUNGETIFF writes one ifreq, which outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    // SAFETY: TUNGETIFF fills in the flags member of the union; every bit pattern is a valid short.
+    Ok(i32::from(unsafe { request.ifr_ifru.ifru_flags }) & 0xffff)
+}
