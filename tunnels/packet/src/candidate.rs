@@ -139,8 +139,8 @@ impl Candidate {
         (pseudo + Sum::of(data)).fold() == 0xffff
     }
 
-    /// Whether the headers of two packets of this candidate's flow and header lengths agree, but
-    /// for what [`Flow::accepts`](crate::flow::Flow::accepts) compares and what is written anew.
+    /// Whether `first`, as many bytes of another packet of this flow, are the same header, but for
+    /// what [`Flow::accepts`](crate::flow::Flow::accepts) compares and what is written anew.
     pub(crate) fn same_header(&self, first: &[u8], packet: &[u8]) -> bool {
         let same = |range: Range<usize>| match (first.get(range.clone()), packet.get(range)) {
             (Some(first), Some(second)) => first == second,

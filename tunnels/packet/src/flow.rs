@@ -39,7 +39,6 @@ pub(crate) struct Flow {
     pub(crate) item: usize,
     /// Where the item's first packet begins in the arena.
     first: usize,
-    header_len: usize,
     /// Bytes of payload of all packets but the last.
     size: usize,
     /// Packets so far.
@@ -56,7 +55,6 @@ impl Flow {
             key: candidate.key,
             item,
             first: at.start,
-            header_len: candidate.header_len,
             size: candidate.payload_len,
             count: 1,
             len: candidate.header_len + candidate.payload_len,
@@ -77,14 +75,13 @@ impl Flow {
             Transport::Tcp => limits.max_segments,
             Transport::Udp => limits.max_segments.min(MAX_UDP_SEGMENTS),
         };
-        candidate.header_len == self.header_len
-            && candidate.payload_len <= self.size
+        candidate.payload_len <= self.size
             && self.count < max_count
             && self.len + candidate.payload_len <= limits.max_len
             && candidate.sequence == self.next_sequence
             && (candidate.id == self.next_id || candidate.dont_fragment)
             && arena
-                .get(self.first..self.first + self.header_len)
+                .get(self.first..self.first + candidate.header_len)
                 .is_some_and(|first| candidate.same_header(first, packet))
     }
 

@@ -3,7 +3,8 @@
 use adit_packet::{Error, MAX_SEGMENTS, VirtioNetHdr, segment, virtio};
 use proptest::prelude::*;
 
-use crate::model::{Checksum, Packet, any_super, payload};
+use crate::model::{Checksum, Family, Packet, any_super, payload};
+use crate::rules::{tcp, udp};
 
 /// The packet at the start of a buffer of `room` bytes, the rest noise.
 fn buffer(packet: &[u8], room: usize) -> Vec<u8> {
@@ -142,5 +143,55 @@ fn a_checksum_field_beyond_the_packet_is_refused() {
         let result = segment(&mut bytes, 100, &hdr, |len| len);
         assert_eq!(result, Err(Error::Truncated));
         assert_eq!(bytes, vec![0x45; 200]);
+    }
+}
+
+#[test]
+fn more_segments_than_the_limit_are_refused() {
+    let packet = Packet { payload: vec![1; MAX_SEGMENTS], ..udp(Family::V4) };
+    let mut buf = buffer(&packet.bytes(Checksum::Partial), 200_000);
+    let hdr = packet.virtio(1);
+    let len = packet.header_len() + MAX_SEGMENTS;
+    assert_eq!(segment(&mut buf, len, &hdr, |size| size).unwrap().count, MAX_SEGMENTS);
+    let packet = Packet { payload: vec![1; MAX_SEGMENTS + 1], ..packet };
+    let mut buf = buffer(&packet.bytes(Checksum::Partial), 200_000);
+    assert_eq!(segment(&mut buf, len + 1, &hdr, |size| size), Err(Error::TooManySegments));
+}
+
+#[test]
+fn a_cut_udp_checksum_is_never_zero() {
+    let mut packet = Packet { payload: vec![0; 4], ..udp(Family::V4) };
+    let without = packet.cut(2)[1].bytes(Checksum::Whole);
+    packet.payload[2..].copy_from_slice(&without[without.len() - 4..without.len() - 2]);
+    let bytes = packet.bytes(Checksum::Partial);
+    let mut buf = buffer(&bytes, 200);
+    let segments = segment(&mut buf, bytes.len(), &packet.virtio(2), |size| size).unwrap();
+    let second = pieces(&buf, segments).pop().unwrap();
+    assert_eq!(second[26..28], [0xff, 0xff]);
+    assert_eq!(second, expected(&packet, 2)[1]);
+}
+
+#[test]
+fn a_fragment_is_not_cut() {
+    for fragment in [0x2000, 0x0001] {
+        let packet = Packet { fragment, payload: vec![0; 100], ..udp(Family::V4) };
+        let bytes = packet.bytes(Checksum::Partial);
+        let mut buf = buffer(&bytes, 1000);
+        let result = segment(&mut buf, bytes.len(), &packet.virtio(10), |size| size);
+        assert_eq!(result, Err(Error::BadGso));
+        assert_eq!(buf, buffer(&bytes, 1000));
+    }
+}
+
+#[test]
+fn a_tcp_header_below_20_bytes_is_not_cut() {
+    let packet = tcp(Family::V4);
+    let mut bytes = packet.bytes(Checksum::Partial);
+    for words in 0..5 {
+        bytes[32] = words << 4;
+        let mut buf = buffer(&bytes, 1000);
+        let result = segment(&mut buf, bytes.len(), &packet.virtio(100), |size| size);
+        assert_eq!(result, Err(Error::Truncated));
+        assert_eq!(buf, buffer(&bytes, 1000));
     }
 }

@@ -1,11 +1,11 @@
 //! Each rule of joining, broken alone.
 
-use adit_packet::{Coalescer, Limits, Refused, VirtioNetHdr};
+use adit_packet::{Coalescer, Limits, Refused, VirtioNetHdr, checksum};
 
 use crate::join::coalesce;
 use crate::model::{ACK, CWR, Checksum, FIN, Family, PSH, Packet, Tcp, Transport};
 
-fn tcp(family: Family) -> Packet {
+pub(crate) fn tcp(family: Family) -> Packet {
     Packet {
         family,
         source: [1; 16],
@@ -29,7 +29,7 @@ fn tcp(family: Family) -> Packet {
     }
 }
 
-fn udp(family: Family) -> Packet {
+pub(crate) fn udp(family: Family) -> Packet {
     Packet { transport: Transport::Udp, ..tcp(family) }
 }
 
@@ -45,7 +45,20 @@ fn counts(packet: &Packet, change: impl Fn(&mut Packet)) -> Vec<usize> {
 
 fn written(packets: &[Packet]) -> Vec<usize> {
     let bytes: Vec<_> = packets.iter().map(|p| p.bytes(Checksum::Whole)).collect();
-    coalesce(&bytes, Limits::default()).iter().map(|item| item.packets).collect()
+    counts_of(&bytes)
+}
+
+fn counts_of(packets: &[Vec<u8>]) -> Vec<usize> {
+    coalesce(packets, Limits::default()).iter().map(|item| item.packets).collect()
+}
+
+/// How many packets each item has if a changed copy of the third of five comes ahead of it.
+fn inserted(packet: &Packet, change: impl Fn(&mut Packet)) -> Vec<usize> {
+    let mut packets = packet.cut(80);
+    let mut stranger = packets[2].clone();
+    change(&mut stranger);
+    packets.insert(2, stranger);
+    written(&packets)
 }
 
 fn change_tcp(change: impl Fn(&mut Tcp)) -> impl Fn(&mut Packet) {
@@ -151,10 +164,92 @@ fn udp_without_a_checksum_is_not_joined() {
 }
 
 #[test]
-fn a_fragment_is_not_overtaken_by_its_flow() {
+fn fragments_are_not_joined_and_not_overtaken_by_any_flow_of_their_hosts() {
     for packet in [tcp(Family::V4), udp(Family::V4)] {
-        assert_eq!(counts(&packet, |p| p.fragment = 0x2000), [2, 1, 2], "first");
-        assert_eq!(counts(&packet, |p| p.fragment = 0x0010), [2, 1, 2], "later");
+        for fragment in [0x2000, 0x0010] {
+            let among = |change: &dyn Fn(&mut Packet)| {
+                inserted(&packet, |p| {
+                    p.fragment = fragment;
+                    change(p);
+                })
+            };
+            assert_eq!(among(&|_| ()), [2, 1, 3]);
+            assert_eq!(among(&|p| p.ports = [7, 7]), [2, 1, 3], "the payload of a later one");
+            assert_eq!(among(&|p| p.source[0] ^= 1), [5, 1], "of another host");
+            let all = Packet { fragment, ..packet.clone() };
+            assert_eq!(counts(&all, |_| ()), [1; 5]);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_joined_is_not_overtaken_by_its_flow() {
+    for family in [Family::V4, Family::V6] {
+        for packet in [tcp(family), udp(family)] {
+            assert_eq!(inserted(&packet, |p| p.payload.clear()), [2, 1, 3], "empty");
+            assert_eq!(inserted(&packet, |p| p.options = 1), [2, 1, 3], "options");
+            let mut bytes: Vec<_> = packet.cut(80).iter().map(|p| p.bytes(Checksum::Whole)).collect();
+            let mut corrupt = bytes[2].clone();
+            corrupt[packet.header_len()] ^= 1;
+            bytes.insert(2, corrupt);
+            assert_eq!(counts_of(&bytes), [2, 1, 3], "corrupt");
+        }
+    }
+}
+
+/// Changes the 16-bit word at `at` of the transport header, and the checksum so that it is right.
+fn patch(packet: &Packet, bytes: &mut [u8], at: usize, new: u16) {
+    let word = |bytes: &[u8], at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+    let ip_len = packet.ip_len();
+    let sum_at = ip_len + if packet.is_udp() { 6 } else { 16 };
+    let sum = checksum::update(word(bytes, sum_at), word(bytes, ip_len + at), new);
+    bytes[sum_at..sum_at + 2].copy_from_slice(&sum.to_be_bytes());
+    bytes[ip_len + at..ip_len + at + 2].copy_from_slice(&new.to_be_bytes());
+}
+
+#[test]
+fn contradictory_lengths_keep_a_packet_alone_although_its_checksum_is_right() {
+    for family in [Family::V4, Family::V6] {
+        let packet = udp(family);
+        for len in [107, 109, 8, 0] {
+            let mut bytes: Vec<_> = packet.cut(100).iter().map(|p| p.bytes(Checksum::Whole)).collect();
+            bytes.iter_mut().for_each(|bytes| patch(&packet, bytes, 4, len));
+            assert_eq!(counts_of(&bytes), [1; 4], "UDP length {len}");
+        }
+        let packet = tcp(family);
+        for words in 0..5 {
+            let mut bytes: Vec<_> = packet.cut(100).iter().map(|p| p.bytes(Checksum::Whole)).collect();
+            bytes.iter_mut().for_each(|bytes| patch(&packet, bytes, 12, words << 12 | ACK));
+            assert_eq!(counts_of(&bytes), [1; 4], "data offset {words}");
+        }
+    }
+    // The IP length leaves out bytes which the checksum covers.
+    let mut bytes: Vec<_> = tcp(Family::V6).cut(100).iter().map(|p| p.bytes(Checksum::Whole)).collect();
+    bytes.iter_mut().for_each(|bytes| bytes[5] -= 4);
+    assert_eq!(counts_of(&bytes), [1; 4]);
+}
+
+#[test]
+fn a_udp_checksum_of_zero_is_none_even_where_the_sum_is_right() {
+    let mut packet = udp(Family::V4);
+    packet.payload = vec![0; 100];
+    packet.fragment = 0x4000;
+    let bytes = packet.bytes(Checksum::Whole);
+    packet.payload[..2].copy_from_slice(&bytes[26..28]);
+    let mut bytes = packet.bytes(Checksum::Whole);
+    assert_eq!(bytes[26..28], [0xff, 0xff]);
+    assert_eq!(counts_of(&[bytes.clone(), bytes.clone()]), [2]);
+    bytes[26..28].fill(0);
+    assert_eq!(counts_of(&[bytes.clone(), bytes]), [1, 1]);
+}
+
+#[test]
+fn udp_items_have_64_datagrams_at_most() {
+    for family in [Family::V4, Family::V6] {
+        let packet = Packet { payload: vec![1; 700], ..udp(family) };
+        assert_eq!(written(&packet.cut(10)), [64, 6]);
+        let packet = Packet { payload: vec![1; 700], ..tcp(family) };
+        assert_eq!(written(&packet.cut(10)), [70]);
     }
 }
 
@@ -169,23 +264,15 @@ fn options_and_extension_headers_keep_a_packet_alone() {
 
 #[test]
 fn flows_differ_in_every_part_of_their_address() {
-    // A stranger among five packets that are joined all the same.
-    let strange = |packet: &Packet, change: &dyn Fn(&mut Packet)| {
-        let mut packets = packet.cut(80);
-        let mut stranger = packets[2].clone();
-        change(&mut stranger);
-        packets.insert(2, stranger);
-        written(&packets)
-    };
     for family in [Family::V4, Family::V6] {
         for packet in [tcp(family), udp(family)] {
-            assert_eq!(strange(&packet, &|p| p.ports[0] ^= 1), [5, 1]);
-            assert_eq!(strange(&packet, &|p| p.ports[1] ^= 1), [5, 1]);
-            assert_eq!(strange(&packet, &|p| p.source[3] ^= 1), [5, 1]);
-            assert_eq!(strange(&packet, &|p| p.destination[0] ^= 1), [5, 1]);
+            assert_eq!(inserted(&packet, |p| p.ports[0] ^= 1), [5, 1]);
+            assert_eq!(inserted(&packet, |p| p.ports[1] ^= 1), [5, 1]);
+            assert_eq!(inserted(&packet, |p| p.source[3] ^= 1), [5, 1]);
+            assert_eq!(inserted(&packet, |p| p.destination[0] ^= 1), [5, 1]);
         }
-        assert_eq!(strange(&tcp(family), &|p| p.transport = Transport::Udp), [5, 1]);
-        assert_eq!(strange(&udp(family), &|p| p.transport = tcp(family).transport), [5, 1]);
+        assert_eq!(inserted(&tcp(family), |p| p.transport = Transport::Udp), [5, 1]);
+        assert_eq!(inserted(&udp(family), |p| p.transport = tcp(family).transport), [5, 1]);
     }
 }
 
