@@ -8,7 +8,9 @@ from lab.traffic import Sequence, iperf3, ping, reaches
 
 
 #   a: adit ---- wire ---- b: peer, 192.0.2.2, later 192.0.2.22
-@case(peer=("adit", "wireguard-go"), family=("v4", "v6"))
+# wireguard-go cannot be the one that moves: on current kernels it clings to the source address that is gone, because
+# it takes only EINVAL as the sign of it, and Linux now says ENETUNREACH.
+@case(peer=("adit", "gotatun-cli"), family=("v4", "v6"))
 def peer_moves(net, peer, family):
     """The peer's outer address changes in the middle of its flow: adit follows with the next authentic packet."""
     pair = wired(net, right=peer, family=family).start()

@@ -39,6 +39,8 @@ class Host:
         # An address is usable at once: duplicate detection would take a second each time.
         self.sysctl("net.ipv6.conf.all.accept_dad", 0)
         self.sysctl("net.ipv6.conf.default.accept_dad", 0)
+        # Taking the first address of a subnet away must not take the others along.
+        self.sysctl("net.ipv4.conf.all.promote_secondaries", 1)
 
     def argv(self, *command):
         return ["ip", "netns", "exec", self.netns, *map(str, command)]

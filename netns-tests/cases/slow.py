@@ -1,0 +1,54 @@
+"""What takes minutes: run only when named."""
+import time
+
+from lab.case import SLOW, case
+from lab.site import wired
+from lab.traffic import Sequence, iperf3, ping
+
+
+#   a: adit ---- wire ---- b: peer
+@case(peer=("adit", "wireguard-go", "boringtun-cli", "gotatun-cli"), limit=200, group=SLOW)
+def rekey_under_load(net, peer):
+    """Under load the keys are changed after 120 s, and not one numbered packet is lost over it."""
+    pair = wired(net, right=peer).start()
+    a, b = pair.left, pair.right
+    assert ping(a.host, b.inner()) == 3
+    first = a.peer_state(b).handshake
+    up, down = Sequence(a.host, b.host, b.inner(), 7000), Sequence(b.host, a.host, a.inner(), 7001)
+    flow = iperf3(a.host, b.host, b.inner(), udp=True, rate="20M", seconds=135)
+    results = [(sequence.sent, len(set(sequence.stop())), sequence.longest_gap()) for sequence in (up, down)]
+    assert a.peer_state(b).handshake > first + 100, "no new handshake"
+    for sent, arrived, gap in results:
+        assert arrived >= sent - 5 and gap < 0.5, f"{arrived} of {sent} arrived, longest gap {gap:.2f} s"
+    assert flow.lost < 0.01 * flow.packets, flow
+
+
+#   a: adit ---- wire ---- b: adit
+@case(limit=260, group=SLOW)
+def session_expires(net):
+    """A session that rests is not used after 180 s: the next packet makes a new handshake."""
+    pair = wired(net).start()
+    a, b = pair.left, pair.right
+    assert ping(a.host, b.inner()) == 3
+    first = a.peer_state(b).handshake
+    time.sleep(190)
+    assert ping(a.host, b.inner()) == 3
+    assert a.peer_state(b).handshake > first + 180
+
+
+#   a: adit ---- wire ---- b: nobody, later adit
+@case(limit=200, group=SLOW)
+def gives_up_and_comes_back(net):
+    """Handshakes without an answer stop after 90 s; the next packet begins anew."""
+    pair = wired(net)
+    a, b = pair.left, pair.right
+    a.start()
+    pair.configure(a)
+    assert ping(a.host, b.inner(), count=1, wait=1) == 0
+    time.sleep(100)
+    before = a.peer_state(b).sent
+    time.sleep(12)
+    assert a.peer_state(b).sent == before, "it still tries"
+    b.start()
+    pair.configure(b, knows_endpoint=False)
+    assert ping(a.host, b.inner(), wait=4) == 3
