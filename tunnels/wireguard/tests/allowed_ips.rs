@@ -93,7 +93,7 @@ proptest! {
                     let (prefix, value) = *pick.get(&model.0);
                     Step::Remove(prefix, value)
                 }
-                other => other,
+                step @ (Step::Insert(..) | Step::Remove(..) | Step::RemoveAll(_)) => step,
             };
             match step {
                 Step::Insert(prefix, value) => {

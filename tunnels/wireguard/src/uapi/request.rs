@@ -59,53 +59,66 @@ impl Request {
     /// The first line that is wrong, and why.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() > MAX_REQUEST {
-            return Err(at(1, Reason::RequestTooLong));
+            return Err(Error { line: 1, reason: Reason::RequestTooLong });
         }
-        let mut lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
-        match next(&mut lines)? {
-            (_, "get=1") => match next(&mut lines)? {
-                (line, "") => finish(&mut lines, line).map(|()| Self::Get),
-                (line, _) => Err(at(line, Reason::Trailing)),
+        let mut lines = Lines { rest: bytes, number: 0 };
+        match lines.next()? {
+            "get=1" => match lines.next()? {
+                "" => lines.finish().map(|()| Self::Get),
+                _ => Err(lines.error(Reason::Trailing)),
             },
-            (_, "set=1") => parse_set(&mut lines).map(Self::Set),
-            (line, _) => Err(at(line, Reason::UnknownOperation)),
+            "set=1" => parse_set(&mut lines).map(Self::Set),
+            _ => Err(lines.error(Reason::UnknownOperation)),
         }
     }
 }
 
-fn at(line: usize, reason: Reason) -> Error {
-    Error { line, reason }
+/// The lines of a request.
+struct Lines<'a> {
+    rest: &'a [u8],
+    /// Of the line last read, from 1.
+    number: usize,
 }
 
-/// The next line as text.
-fn next<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>) -> Result<(usize, &'a str), Error> {
-    let (line, bytes) = lines.next().ok_or(at(1, Reason::Unfinished))?;
-    if bytes.len() > MAX_LINE {
-        return Err(at(line, Reason::LineTooLong));
+impl<'a> Lines<'a> {
+    /// The next line, without its end.
+    fn next(&mut self) -> Result<&'a str, Error> {
+        self.number += 1;
+        let end = self.rest.iter().position(|byte| *byte == b'\n');
+        let end = end.ok_or(self.error(Reason::Unfinished))?;
+        if end > MAX_LINE {
+            return Err(self.error(Reason::LineTooLong));
+        }
+        let (line, rest) = self.rest.split_at_checked(end).unwrap_or_default();
+        self.rest = rest.get(1..).unwrap_or_default();
+        str::from_utf8(line).map_err(|_| self.error(Reason::NotText))
     }
-    let text = str::from_utf8(bytes).map_err(|_| at(line, Reason::NotText))?;
-    Ok((line, text))
-}
 
-/// Nothing may follow the blank line `line` but the end of its own line.
-fn finish<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>, line: usize) -> Result<(), Error> {
-    match (lines.next(), lines.next()) {
-        (Some((_, [])), None) => Ok(()),
-        (None, _) => Err(at(line, Reason::Unfinished)),
-        (Some((line, _)), _) => Err(at(line, Reason::Trailing)),
+    /// The line last read must have been the last there is.
+    fn finish(&mut self) -> Result<(), Error> {
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        self.number += 1;
+        Err(self.error(Reason::Trailing))
+    }
+
+    /// Something is wrong with the line last read.
+    fn error(&self, reason: Reason) -> Error {
+        Error { line: self.number, reason }
     }
 }
 
-fn parse_set<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>) -> Result<Vec<Change>, Error> {
+fn parse_set(lines: &mut Lines<'_>) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     let mut section: Option<Section> = None;
     loop {
-        let (line, text) = next(lines)?;
+        let text = lines.next()?;
         if text.is_empty() {
             changes.extend(section.take().map(Section::into_change));
-            return finish(lines, line).map(|()| changes);
+            return lines.finish().map(|()| changes);
         }
-        let (key, value) = text.split_once('=').ok_or(at(line, Reason::NotKeyValue))?;
+        let (key, value) = text.split_once('=').ok_or(lines.error(Reason::NotKeyValue))?;
         let parsed = match (key, &mut section) {
             ("public_key", _) => PublicKey::from_hex(value)
                 .map_err(|_| Reason::BadKey)
@@ -114,7 +127,7 @@ fn parse_set<'a>(lines: &mut impl Iterator<Item = (usize, &'a [u8])>) -> Result<
             (_, None) => device(key, value).map(|change| changes.push(change)),
             (_, Some(section)) => section.set(key, value),
         };
-        parsed.map_err(|reason| at(line, reason))?;
+        parsed.map_err(|reason| lines.error(reason))?;
     }
 }
 
