@@ -65,7 +65,7 @@ pub(crate) fn examine(packet: &[u8], limits: &Limits) -> Kind {
         Transport::Tcp => limits.tcp,
         Transport::Udp => limits.udp,
     };
-    if !wanted || ip.options || ip.total_len != packet.len() || ip.total_len > limits.max_len {
+    if !wanted || ip.options || ip.total_len != packet.len() {
         return Kind::Single(key);
     }
     Candidate::read(packet, &ip, transport, key).map_or(Kind::Single(key), Kind::Candidate)
@@ -74,7 +74,11 @@ pub(crate) fn examine(packet: &[u8], limits: &Limits) -> Kind {
 fn portless(packet: &[u8], ip: &IpHeader) -> Option<Key> {
     let from = ip::addresses(packet)?;
     let mut addresses = [0; 32];
-    addresses.get_mut(..from.len())?.copy_from_slice(from);
+    // Two copies of known length rather than one of any.
+    match ip.version {
+        Version::V4 => *addresses.first_chunk_mut::<8>()? = *from.first_chunk()?,
+        Version::V6 => addresses = *from.first_chunk()?,
+    }
     Some(Key { version: ip.version, protocol: ip.protocol, ports: [0; 4], addresses })
 }
 

@@ -10,8 +10,8 @@ use crate::transport::Transport;
 /// Flows kept open at a time. Packets come in bursts of few flows, and the search is linear.
 const OPEN: usize = 16;
 
-/// Linux takes no more datagrams than this in one UDP super-packet (`UDP_MAX_SEGMENTS`; 128 since
-/// 6.9, but the device does not say which).
+/// Linux takes no more datagrams than this in one UDP super-packet (`UDP_MAX_SEGMENTS`; newer kernels
+/// take 128, but the device does not say which).
 const MAX_UDP_SEGMENTS: usize = 64;
 
 /// Which flow a packet belongs to.
@@ -107,7 +107,9 @@ impl Flows {
     /// The open flow of `key`, which becomes the first.
     pub(crate) fn find(&mut self, key: &Key) -> Option<&mut Flow> {
         let at = self.0.iter().position(|flow| flow.key == *key)?;
-        self.0.get_mut(..=at)?.rotate_right(1);
+        if at > 0 {
+            self.0.get_mut(..=at)?.rotate_right(1);
+        }
         self.0.first_mut()
     }
 
