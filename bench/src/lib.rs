@@ -1,1 +1,24 @@
-//! placeholder
+//! A generator and a sink of UDP for measurements, spoken to by `udpload`.
+//!
+//! ```text
+//! udpload send ---- numbered datagrams, queries ----> udpload sink
+//!              <--- reports, answered pings ---------
+//! ```
+//! Both use the library's own socket, so that trains leave by `UDP_SEGMENT` and arrive by `UDP_GRO`.
+
+mod load;
+mod message;
+mod pace;
+mod ping;
+mod port;
+mod search;
+mod sink;
+mod tally;
+
+pub use load::{Load, Outcome};
+pub use message::HEADER;
+pub use pace::Rate;
+pub use ping::{Ping, RoundTrips};
+pub use port::Port;
+pub use search::{LOSS_LIMIT, Search, highest};
+pub use sink::sink;

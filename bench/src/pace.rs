@@ -1,0 +1,94 @@
+//! How many datagrams are due.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Datagrams a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// So many.
+    PerSecond(f64),
+    /// As many as the sender can.
+    Unlimited,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    /// Reads a number, or `max`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            _ if text == "max" => Ok(Self::Unlimited),
+            Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(Self::PerSecond(rate)),
+            _ => Err("expected datagrams a second, or \"max\"".into()),
+        }
+    }
+}
+
+/// What was missed for longer than this is not made up for: a burst of it would overflow queues that the asked rate does not.
+const DEBT: f64 = 0.002;
+
+/// Says when to send. Time is given to it.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    rate: Rate,
+    sent: u64,
+    forgiven: u64,
+}
+
+impl Pace {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, sent: 0, forgiven: 0 }
+    }
+
+    /// How many datagrams are due, this long after the start.
+    pub(crate) fn due(&mut self, elapsed: Duration) -> u64 {
+        let Rate::PerSecond(rate) = self.rate else { return u64::MAX };
+        // The first is due at once.
+        let due = (elapsed.as_secs_f64() * rate) as u64 + 1;
+        let owed = due.saturating_sub(self.sent + self.forgiven);
+        let most = ((rate * DEBT) as u64).max(1);
+        self.forgiven += owed.saturating_sub(most);
+        owed.min(most)
+    }
+
+    pub(crate) fn note_sent(&mut self, count: u64) {
+        self.sent += count;
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_has_as_many_as_the_rate_says() {
+        let mut pace = Pace::new(Rate::PerSecond(12_345.0));
+        for tick in 0..10_000 {
+            let due = pace.due(Duration::from_micros(100 * tick));
+            pace.note_sent(due);
+        }
+        assert!((12_343..=12_346).contains(&pace.sent()), "{}", pace.sent());
+    }
+
+    #[test]
+    fn a_long_pause_is_followed_by_no_long_burst() {
+        let mut pace = Pace::new(Rate::PerSecond(10_000.0));
+        assert_eq!(pace.due(Duration::from_secs(1)), 20);
+        pace.note_sent(20);
+        assert_eq!(pace.due(Duration::from_secs(1)), 0);
+    }
+
+    #[test]
+    fn a_rate_is_a_positive_number_or_max() {
+        assert_eq!("max".parse(), Ok(Rate::Unlimited));
+        assert_eq!("2e5".parse(), Ok(Rate::PerSecond(200_000.0)));
+        for wrong in ["0", "-1", "inf", "NaN", "fast", ""] {
+            assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+        }
+    }
+}
