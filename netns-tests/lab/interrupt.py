@@ -1,5 +1,6 @@
 """Signals as one exception, so that cleaning up happens on Ctrl-C and SIGTERM as it does on a failure."""
 import signal
+from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -12,6 +13,10 @@ class Interrupted(BaseException):
         self.number = number
 
 
+class _Deferral:
+    depth, number = 0, None
+
+
 def hold():
     """From here on the signals are ignored: a second Ctrl-C must not cut the cleaning up short."""
     for number in SIGNALS:
@@ -22,7 +27,23 @@ def listen():
     """The first of the signals raises Interrupted in the main thread; later ones are ignored."""
     def handle(number, _frame):
         hold()
+        if _Deferral.depth:
+            _Deferral.number = number
+            return
         raise Interrupted(number)
 
     for number in SIGNALS:
         signal.signal(number, handle)
+
+
+@contextmanager
+def deferred():
+    """A signal that comes meanwhile is raised at the end: what was just made has an owner by then."""
+    _Deferral.depth += 1
+    try:
+        yield
+    finally:
+        _Deferral.depth -= 1
+    if not _Deferral.depth and _Deferral.number is not None:
+        number, _Deferral.number = _Deferral.number, None
+        raise Interrupted(number)

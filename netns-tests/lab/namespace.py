@@ -13,7 +13,7 @@ import subprocess
 from contextlib import ExitStack, contextmanager
 
 from lab import process
-from lab.interrupt import hold
+from lab.interrupt import deferred, hold
 from lab.wait import until
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -55,8 +55,10 @@ class Host:
 
     def start(self, *command, env=None):
         """Starts a program here; it ends with the net at the latest."""
-        started = process.Process(self.argv(*command), self.net.log(f"{self.name}-{os.path.basename(str(command[0]))}"), env)
-        self.net.stack.callback(started.stop)
+        log = self.net.log(f"{self.name}-{os.path.basename(str(command[0]))}")
+        with deferred():
+            started = process.Process(self.argv(*command), log, env)
+            self.net.stack.callback(started.stop)
         return started
 
     def ip(self, words):

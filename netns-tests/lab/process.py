@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 
+from lab.interrupt import deferred
 from lab.wait import until
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -17,16 +18,25 @@ class Failed(Exception):
 
 def run(command, data=None, timeout=20, check=True, env=None):
     """Runs a program to its end; (code, stdout and stderr). `check` makes a code other than 0 an error."""
+    child = None
     try:
-        done = subprocess.run(command, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=timeout, env=environment(env), errors="replace",
-                              stdin=subprocess.DEVNULL if data is None else None)
-    except subprocess.TimeoutExpired as error:
-        output = (error.stdout or b"").decode(errors="replace")
+        with deferred():
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                                     env=environment(env), start_new_session=True)
+        output = child.communicate(data, timeout)[0]
+    except subprocess.TimeoutExpired:
+        child.kill()
+        output = child.communicate()[0]
         raise Failed(f"{' '.join(command)}: not done within {timeout} s: {output[-500:]}") from None
-    if check and done.returncode:
-        raise Failed(f"{' '.join(command)}: exit {done.returncode}: {done.stdout.strip()[-800:]}")
-    return done.returncode, done.stdout
+    except BaseException:
+        if child:
+            child.kill()
+            child.wait()
+        raise
+    if check and child.returncode:
+        raise Failed(f"{' '.join(command)}: exit {child.returncode}: {output.strip()[-800:]}")
+    return child.returncode, output
 
 
 def environment(extra):

@@ -1,0 +1,66 @@
+# shellcheck shell=bash
+# What run.sh and demo.sh share: missing packages, and cargo under sudo. To be sourced.
+
+# shellcheck disable=SC2034
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# A plain user's PATH may lack the places where ip, tcpdump and ethtool are.
+export PATH="$PATH:/usr/sbin:/sbin"
+
+# Where each program comes from on Debian.
+declare -A package_of=(
+  [python3]=python3 [ip]=iproute2 [ping]=iputils-ping [ethtool]=ethtool [iperf3]=iperf3 [tcpdump]=tcpdump [nft]=nftables
+  [wg]=wireguard-tools [wg-quick]=wireguard-tools [wireguard-go]=wireguard-go [qemu-system-x86_64]=qemu-system-x86
+  [cc]=gcc [make]=make
+)
+
+fail() {
+  echo "${0##*/}: $*" >&2
+  exit 1
+}
+
+# Installs the packages of those of the given programs that are missing; says what to do when it cannot.
+install_missing() {
+  local program missing=()
+  for program in "$@"; do
+    command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
+  done
+  [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+  command -v apt-get >/dev/null || fail "these packages are missing and there is no apt here to install them: ${missing[*]}"
+  [ "$(id -u)" = 0 ] || fail "these packages are missing; as root: apt-get install ${missing[*]}"
+  echo "installing ${missing[*]}"
+  local log
+  log=$(mktemp)
+  if ! { apt_get "$log" install || { apt_get "$log" update && apt_get "$log" install; }; }; then
+    tail -5 "$log" >&2
+    rm -f "$log"
+    fail "apt-get could not install ${missing[*]}"
+  fi
+  rm -f "$log"
+}
+
+# Uses `missing` of its caller.
+apt_get() {
+  local log=$1
+  if [ "$2" = update ]; then
+    apt-get update -qq >>"$log" 2>&1
+  else
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 </dev/null
+  fi
+}
+
+# cargo; under sudo as the user who called it, so that the toolchain is found and target/ stays theirs.
+cargo_as_user() {
+  local words=()
+  if [ "$(id -u)" = 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
+    local home
+    home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
+    words=(runuser -u "$SUDO_USER" -- env "HOME=$home" "PATH=$home/.cargo/bin:$PATH")
+  fi
+  PATH="$HOME/.cargo/bin:$PATH" "${words[@]}" cargo "$@"
+}
+
+need_cargo() {
+  cargo_as_user --version >/dev/null 2>&1 || fail "no cargo: install Rust first, see https://rustup.rs"
+}

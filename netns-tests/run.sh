@@ -1,0 +1,112 @@
+#!/bin/bash
+# The tests command. Without arguments everything, in turn; with a stage's name that stage alone.
+#
+#   run.sh [STAGE [ARGUMENT...]]
+#
+#   setup    packages (apt), the Rust peers (cargo install), the guest kernel: what is missing of them
+#   fmt      cargo fmt --check
+#   clippy   cargo clippy, warnings are errors
+#   unit     cargo test of the workspace
+#   doc      cargo doc, warnings are errors
+#   arrows   which crate may use which
+#   loom     the models of what threads share
+#   release  cargo build --release
+#   netns    the cases in network namespaces; arguments: [--list] [--jobs N] [NAME...]
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=packages.sh
+. "$here/packages.sh"
+cd "$root"
+
+stages=(setup fmt clippy unit doc arrows loom release netns)
+peers=(boringtun-cli@0.7.1 gotatun-cli@0.10.2)
+
+stage_setup() {
+  install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64
+  need_cargo
+  local peer
+  for peer in "${peers[@]}"; do
+    grep -qs "^\"${peer/@/ } " target/peers/.crates.toml || cargo_as_user install --root target/peers --locked "$peer"
+  done
+  netns-tests/guest/build.sh
+}
+
+stage_fmt() { cargo_as_user fmt --all --check; }
+
+stage_clippy() { cargo_as_user clippy --workspace --all-targets -- -D warnings; }
+
+stage_unit() { cargo_as_user test --workspace "$@"; }
+
+stage_doc() { RUSTDOCFLAGS="-D warnings" cargo_as_user doc --workspace --no-deps; }
+
+stage_arrows() {
+  [ -x .ci/arrows ] || fail "no .ci/arrows"
+  .ci/arrows
+}
+
+# Models live in modules named loom_tests. A folder of its own: the flag changes every dependency.
+stage_loom() {
+  local folder packages=() log
+  for folder in . tunnels/*; do
+    if grep -rqs --include='*.rs' 'mod loom_tests' "$folder/src"; then
+      packages+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$folder/Cargo.toml" | head -1)")
+    fi
+  done
+  [ ${#packages[@]} -gt 0 ] || fail "no module loom_tests anywhere: models are to be checked"
+  log=$(mktemp)
+  RUSTFLAGS="--cfg loom" LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} \
+    cargo_as_user test --target-dir target/loom "${packages[@]}" --lib loom_tests "$@" 2>&1 | tee "$log"
+  grep -q '^test result: ok\. [1-9]' "$log" || { rm -f "$log"; fail "no model was checked"; }
+  rm -f "$log"
+}
+
+stage_release() { cargo_as_user build --release --workspace; }
+
+stage_netns() {
+  [ "$(id -u)" = 0 ] || fail "the cases make network namespaces: run them as root"
+  cd netns-tests
+  python3 -B -m cases "$@"
+}
+
+# Runs one stage in a shell of its own: within a condition bash would pass over a failing command in it.
+timed() {
+  local start=$SECONDS code=0
+  echo "== $1"
+  bash "$here/run.sh" only "$@" || code=$?
+  echo "== $1: $((SECONDS - start)) s$([ $code = 0 ] || echo ", FAILED")"
+  return $code
+}
+
+usage() {
+  sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//; p}' "$here/run.sh"
+  exit 2
+}
+
+known() { [[ " ${stages[*]} " == *" $1 "* ]]; }
+
+all() {
+  local stage failed=()
+  for stage in "${stages[@]}"; do
+    timed "$stage" || failed+=("$stage")
+    # Without what it needs no other stage can say anything.
+    [[ " ${failed[*]} " != *" setup "* ]] || break
+  done
+  [ ${#failed[@]} = 0 ] || fail "failed: ${failed[*]}"
+  echo "all stages passed in $SECONDS s"
+}
+
+case ${1:-all} in
+  all) all ;;
+  only)
+    "stage_$2" "${@:3}"
+    ;;
+  netns)
+    timed setup
+    [ -n "${ADIT_WIREGUARD:-}" ] || timed release
+    timed "$@"
+    ;;
+  *)
+    known "$1" || usage
+    timed "$@"
+    ;;
+esac
