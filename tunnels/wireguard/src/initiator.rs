@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use adit_aead::{Algorithm, Secret};
+use adit_aead::Secret;
 use adit_noise::{Initiator, Now, Split, WIREGUARD};
 use adit_packet::Ecn;
 
@@ -10,6 +10,7 @@ use crate::device::{Device, jitter};
 use crate::handshake::{Pending, Step};
 use crate::message::{self, Fields};
 use crate::peer::Peer;
+use crate::session::ALGORITHM;
 use crate::{Endpoint, Keys, Output, Refused, Session};
 
 impl Peer {
@@ -129,7 +130,7 @@ impl Peer {
         let keys = Keys {
             send: Secret::from(&*split.send),
             receive: Secret::from(&*split.receive),
-            algorithm: Algorithm::ChaCha20Poly1305,
+            algorithm: ALGORITHM,
         };
         let traffic = Arc::clone(&self.traffic);
         Session::new(traffic, &keys, local, remote, initiator, now.mono)

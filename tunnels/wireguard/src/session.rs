@@ -12,6 +12,18 @@ use crate::message::DATA_HEADER;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use crate::{Refused, Traffic, message, timers};
 
+/// WireGuard's cipher; with the feature `null` none, to measure the path alone.
+pub(crate) const ALGORITHM: Algorithm = {
+    #[cfg(not(feature = "null"))]
+    {
+        Algorithm::ChaCha20Poly1305
+    }
+    #[cfg(feature = "null")]
+    {
+        Algorithm::Null
+    }
+};
+
 /// Packets verified between two looks at the replay window.
 const CHUNK: usize = 64;
 
