@@ -11,6 +11,7 @@
 //! other side is counted in [`Drops`] under its [`Reason`].
 
 mod drops;
+mod feed;
 mod inbox;
 mod mailbox;
 mod sync;
