@@ -19,6 +19,8 @@ mod endpoint;
 mod handshake;
 mod initiator;
 mod keypairs;
+#[cfg(all(test, loom))]
+mod loom_tests;
 mod output;
 mod peer;
 mod published;

@@ -1,4 +1,5 @@
 //! Changing an interface while it runs.
+#![cfg(not(loom))]
 #![allow(clippy::unwrap_used)]
 
 mod party;

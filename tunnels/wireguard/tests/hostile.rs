@@ -1,4 +1,5 @@
 //! What others may send: forged, replayed, in floods, from elsewhere. Nothing of it may change anything.
+#![cfg(not(loom))]
 #![allow(clippy::unwrap_used)]
 
 mod party;
