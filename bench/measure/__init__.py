@@ -1,0 +1,1 @@
+"""What the wire benchmark measures, on the lab of netns-tests."""
