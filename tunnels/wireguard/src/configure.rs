@@ -26,7 +26,7 @@ impl Tunnel {
     }
 
     /// Replaces the private key, or takes it away. All sessions end, since they are those of the old key; a peer with the
-    /// public key that is ours now is removed. To set the key that is set already changes nothing.
+    /// public key that is ours now is removed, and those with a persistent keepalive are greeted. To set the key that is set already changes nothing.
     pub fn set_private_key(&mut self, key: Option<PrivateKey>, now: Now) {
         if key.as_ref() == self.private_key() {
             return;
@@ -38,10 +38,12 @@ impl Tunnel {
         }
         self.each_peer(now, |peer, device| {
             peer.end_sessions(device);
+            peer.greet_anew();
             if !peer.staging.is_empty() {
                 peer.begin(device, now);
             }
         });
+        self.handle_timeout(now);
     }
 
     /// The largest packet, in bytes: padding never makes one larger. 1420 unless set.
@@ -56,8 +58,7 @@ impl Tunnel {
             return;
         }
         self.each_peer(now, |peer, device| {
-            peer.traffic.reset_timers();
-            peer.persistent_sent = None;
+            peer.greet_anew();
             if !up {
                 peer.end_sessions(device);
                 peer.drop_staged(Refused::PeerGone, device);
@@ -175,6 +176,12 @@ impl Tunnel {
 }
 
 impl Peer {
+    /// Forgets what crossed before: a persistent keepalive, if there is one, is due at once.
+    fn greet_anew(&mut self) {
+        self.traffic.reset_timers();
+        self.persistent_sent = None;
+    }
+
     /// Carries out a change, but for the ranges.
     fn change(&mut self, change: PeerChange, device: &mut Device, now: Now) {
         if let Some(key) = change.preshared_key

@@ -41,8 +41,8 @@ impl Peer {
 
     /// Our own address on the path may be what keeps answers away.
     pub(crate) fn forget_local(&self) {
-        let endpoint = self.endpoint().map(Endpoint::without_local);
-        self.traffic.endpoint.set(endpoint);
+        // A worker may see the peer roam at the same time: that must not be undone.
+        self.traffic.endpoint.update(|endpoint| endpoint.map(Endpoint::without_local));
     }
 
     /// Sends an initiation. `None` if that is not possible: no endpoint, a public key that is no key, no random numbers.

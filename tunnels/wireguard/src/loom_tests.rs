@@ -52,6 +52,21 @@ fn a_view_never_goes_back() {
     });
 }
 
+/// The control half changes part of an endpoint while a worker sees the peer roam: the roaming is not undone.
+#[test]
+fn a_change_does_not_undo_what_another_published() {
+    loom::model(|| {
+        let published = Arc::new(Published::new(1_u32));
+        let roaming = thread::spawn({
+            let published = Arc::clone(&published);
+            move || published.set(5)
+        });
+        published.update(|value| value + 1);
+        roaming.join().unwrap();
+        assert!([5, 6].contains(&published.get()));
+    });
+}
+
 fn traffic() -> Traffic {
     Traffic::new(PeerId::new(0), None)
 }

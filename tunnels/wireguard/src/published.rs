@@ -22,9 +22,16 @@ impl<T: Copy + PartialEq> Published<T> {
         Self { generation: AtomicU64::new(0), value: Mutex::new(value) }
     }
 
-    /// Replaces the value. The generation grows under the lock, so a view never pairs an old value with a new generation.
+    /// Replaces the value.
     pub fn set(&self, value: T) {
+        self.update(|_| value);
+    }
+
+    /// Replaces the value by what `change` makes of it; nobody else replaces it meanwhile. The generation grows under the
+    /// lock, so a view never pairs an old value with a new generation.
+    pub fn update(&self, change: impl FnOnce(T) -> T) {
         let mut held = lock(&self.value);
+        let value = change(*held);
         if *held != value {
             *held = value;
             self.generation.fetch_add(1, Ordering::Release);

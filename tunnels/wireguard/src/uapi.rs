@@ -11,5 +11,5 @@ mod request;
 mod response;
 
 pub use error::{Errno, Error, Reason};
-pub use request::{Change, MAX_LINE, MAX_REQUEST, Request};
+pub use request::{Change, MAX_LINE, MAX_REQUEST, Request, Scope};
 pub use response::{DeviceStatus, emit_errno, emit_get};

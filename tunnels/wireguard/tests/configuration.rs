@@ -68,6 +68,23 @@ fn another_private_key_ends_all_sessions() {
 }
 
 #[test]
+fn persistent_peers_are_greeted_when_the_private_key_comes() {
+    let mut world = World::new(None);
+    let key = world.parties[A].tunnel.private_key().cloned();
+    world.parties[A].tunnel.set_private_key(None, now(world.at));
+    let (peer, at) = (world.parties[B].public(), world.at);
+    let change = PeerChange { persistent_keepalive: Some(25), ..PeerChange::default() };
+    world.parties[A].change(&peer, change, at);
+    world.run(3.0);
+    assert!(world.log.is_empty());
+    world.parties[A].tunnel.set_private_key(key, now(world.at));
+    world.parties[A].settle();
+    world.run(1.0);
+    assert_eq!(world.times(A, is_initiation), [3.0]);
+    assert!(world.parties[A].current().is_some());
+}
+
+#[test]
 fn without_a_private_key_nothing_is_sent_or_answered() {
     let mut world = World::new(None);
     for party in [A, B] {

@@ -48,8 +48,10 @@ fn a_party_roams_when_an_authentic_handshake_comes_from_elsewhere() {
     let (id, at) = (world.parties[A].peer(), world.at);
     world.parties[A].tunnel.handle_want(id, now(at));
     world.parties[A].settle();
-    world.run(0.1);
+    let (_, initiation) = world.parties[A].wire.pop().unwrap();
+    assert_eq!(inject(&mut world, B, elsewhere(), &initiation), None);
     assert_eq!(world.parties[B].status().endpoint, Some(elsewhere()));
+    assert_eq!(world.parties[B].paths.last().unwrap().remote(), elsewhere(), "the response goes there");
 }
 
 #[test]
@@ -194,6 +196,20 @@ fn only_a_reply_to_the_last_message_is_taken_for_a_cookie() {
     reply[4..8].copy_from_slice(&index);
     assert_eq!(inject(&mut world, A, elsewhere(), &reply), Some(Refused::CookieStale));
     assert_eq!(world.parties[A].status().endpoint, home, "nobody roams on a cookie reply");
+}
+
+#[test]
+fn the_index_of_an_ended_session_is_nobodys() {
+    let mut world = World::connected();
+    let index = world.parties[A].current().unwrap().local_index();
+    let mut reply = vec![0; 64];
+    reply[0] = 3;
+    reply[4..8].copy_from_slice(&index.to_le_bytes());
+    assert_eq!(inject(&mut world, A, elsewhere(), &reply), Some(Refused::CookieStale));
+    world.parties[A].tunnel.set_up(false, now(world.at));
+    world.parties[A].tunnel.set_up(true, now(world.at));
+    world.parties[A].settle();
+    assert_eq!(inject(&mut world, A, elsewhere(), &reply), Some(Refused::UnknownIndex));
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod party;
 
 use adit_noise::{PresharedKey, PrivateKey};
-use adit_wireguard::{PeerChange, Refused};
+use adit_wireguard::{Endpoint, Local, PeerChange, Refused, Udp};
 use party::{A, B, World, is_data, is_initiation, is_keepalive, is_response, now, pad, secs};
 
 /// Within a millisecond.
@@ -116,6 +116,8 @@ fn initiations_are_repeated_every_5_s_and_given_up_after_90_s() {
         let pause = pair[1] - pair[0];
         assert!((5.0..5.334).contains(&pause), "{times:?}");
     }
+    let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.iter().any(|pause| !close(*pause, pauses[0])), "by chance: {pauses:?}");
     assert!(times.iter().all(|time| *time < 90.0));
     assert_eq!(world.parties[A].dropped, [(Refused::HandshakeAbandoned, 2)]);
     assert_eq!(world.parties[A].tunnel.poll_timeout(), None, "nothing is left to do");
@@ -166,6 +168,79 @@ fn unanswered_data_leads_to_a_handshake_after_15_s() {
     assert_eq!(times.len(), before + 1, "{times:?}");
     let patience = times[before] - sent;
     assert!((15.0..15.334).contains(&patience), "{patience}");
+}
+
+#[test]
+fn after_a_response_no_initiation_is_sent_for_5_s() {
+    let mut world = World::introduced();
+    world.send(A, b"data");
+    world.run(0.015);
+    assert_eq!(world.times(B, is_response).len(), 1);
+    world.weather.lost = 1000;
+    world.send(B, b"waits");
+    world.run(6.0);
+    let times = world.times(B, is_initiation);
+    assert!(times.len() == 1 && close(times[0], 5.01), "{times:?}");
+}
+
+#[test]
+fn what_waited_at_the_responder_leaves_when_the_session_is_confirmed() {
+    let mut world = World::introduced();
+    world.weather.lost = 1000;
+    world.send(B, b"one");
+    world.send(B, b"two");
+    world.run(1.0);
+    world.weather.lost = 0;
+    world.send(A, b"data");
+    world.run(0.1);
+    assert_eq!(world.take(A), [pad(b"one"), pad(b"two")]);
+    assert_eq!(world.take(B), [pad(b"data")]);
+    assert_eq!(world.times(B, is_initiation).len(), 1);
+}
+
+#[test]
+fn a_wish_that_was_met_already_begins_nothing() {
+    let mut world = World::connected();
+    let (id, at) = (world.parties[A].peer(), world.at);
+    let traffic = world.parties[A].traffic[&id].clone();
+    assert!(traffic.want_handshake());
+    world.parties[A].tunnel.handle_want(id, now(at));
+    world.run(10.0);
+    assert_eq!(world.times(A, is_initiation).len(), 1);
+    assert!(traffic.want_handshake(), "a later wish is heard again");
+}
+
+/// A path that names our own address, as learned from what the peer sent.
+fn sticky(world: &World) -> Option<Endpoint> {
+    let local = Local { address: "192.0.2.1".parse().unwrap(), interface: 3 };
+    Some(Endpoint::Udp(Udp { remote: world.parties[B].address, local: Some(local) }))
+}
+
+#[test]
+fn our_address_on_the_path_is_forgotten_when_a_handshake_is_repeated() {
+    let mut world = World::new(None);
+    world.weather.lost = 1000;
+    let path = sticky(&world);
+    let id = world.parties[A].peer();
+    world.parties[A].traffic[&id].endpoint.set(path);
+    world.send(A, b"data");
+    world.run(6.0);
+    assert_eq!(world.parties[A].paths, [path.unwrap(), path.unwrap().without_local()]);
+}
+
+#[test]
+fn our_address_on_the_path_is_forgotten_when_data_stays_unanswered() {
+    let mut world = World::connected();
+    world.run(60.0);
+    world.weather.lost = 1000;
+    let path = sticky(&world);
+    let id = world.parties[A].peer();
+    world.parties[A].traffic[&id].endpoint.set(path);
+    world.send(A, b"data");
+    world.run(14.0);
+    assert_eq!(world.parties[A].traffic[&id].endpoint.get(), path);
+    world.run(2.0);
+    assert_eq!(*world.parties[A].paths.last().unwrap(), path.unwrap().without_local());
 }
 
 #[test]
@@ -282,6 +357,12 @@ fn persistent_keepalives_keep_the_silence_short_and_do_not_answer_one_another() 
     assert!((40..90).contains(&all.len()), "{all:?}");
     let gap = all.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
     assert!(gap < 25.1, "{gap}");
+    let mut times = world.times(A, is_initiation);
+    times.extend(world.times(B, is_initiation));
+    times.sort_by(f64::total_cmp);
+    let renewals = times.windows(2).skip(1);
+    assert!(renewals.clone().count() > 4);
+    assert!(renewals.into_iter().all(|pair| pair[1] - pair[0] < 130.0), "keepalives renew too: {times:?}");
 }
 
 #[test]

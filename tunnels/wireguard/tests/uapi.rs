@@ -73,6 +73,17 @@ fn reads_what_the_protocol_s_description_shows() {
 }
 
 #[test]
+fn endpoints_may_name_their_interface_as_wg_does() {
+    let text = format!("set=1\npublic_key={KEY}\nendpoint=[fe80::1%eth0]:51820\n\n");
+    let scope = |name: &str| (name == "eth0").then_some(7);
+    let Ok(Request::Set(changes)) = Request::parse_scoped(text.as_bytes(), &scope) else { panic!("a set") };
+    let [Change::Peer(_, change)] = &changes[..] else { panic!("a peer") };
+    assert_eq!(change.endpoint, Some("[fe80::1%7]:51820".parse().unwrap()));
+    let other = Request::parse_scoped(text.as_bytes(), &|_| None);
+    assert_eq!(other.unwrap_err(), Error { line: 3, reason: Reason::BadEndpoint });
+}
+
+#[test]
 fn zeros_take_the_private_key_away() {
     let zeros = "0".repeat(64);
     let changes = changes(&format!("set=1\nprivate_key={zeros}\n\n")).unwrap();

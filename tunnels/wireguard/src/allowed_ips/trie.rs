@@ -7,8 +7,6 @@ use core::ops::{BitAnd, BitXor};
 pub(super) trait Bits:
     Copy + Debug + Default + Eq + BitAnd<Output = Self> + BitXor<Output = Self>
 {
-    /// Length of an address in bits.
-    const WIDTH: u8;
     /// The mask that keeps `length` leading bits.
     fn mask(length: u8) -> Self;
     /// How many leading bits are zero.
@@ -20,7 +18,6 @@ pub(super) trait Bits:
 macro_rules! bits {
     ($number:ty) => {
         impl Bits for $number {
-            const WIDTH: u8 = <$number>::BITS as u8;
             fn mask(length: u8) -> Self {
                 <$number>::MAX.checked_shl(<$number>::BITS.saturating_sub(u32::from(length))).unwrap_or(0)
             }
@@ -50,6 +47,16 @@ struct Node<K, V> {
     length: u8,
 }
 
+impl<K: Bits, V> Node<K, V> {
+    /// Where a search for `address` goes on.
+    #[inline]
+    fn child(&self, address: K) -> u32 {
+        // The mask lets the compiler see that there always is one.
+        let bit = address.bit(self.length) & 1;
+        self.children.get(bit).copied().unwrap_or(NONE)
+    }
+}
+
 /// Where a node hangs: at the root, or below another node.
 #[derive(Clone, Copy)]
 enum Link {
@@ -77,17 +84,14 @@ impl<K: Bits, V: Copy + Eq> Trie<K, V> {
         let mut found = None;
         let mut at = self.root;
         while let Some(node) = self.nodes.get(at as usize) {
-            if (node.key ^ address).zeros() < node.length {
-                break;
-            }
+            // Forks are passed unseen: whatever lies below a wrong turn does not match either.
             if node.value.is_some() {
+                if (node.key ^ address).zeros() < node.length {
+                    break;
+                }
                 found = node.value;
             }
-            if node.length == K::WIDTH {
-                break;
-            }
-            let [zero, one] = node.children;
-            at = if address.bit(node.length) == 0 { zero } else { one };
+            at = node.child(address);
         }
         found
     }

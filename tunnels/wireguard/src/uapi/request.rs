@@ -1,6 +1,6 @@
 //! Reading a request.
 
-use core::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::str::FromStr;
 
 use adit_noise::{PresharedKey, PrivateKey, PublicKey};
@@ -12,6 +12,9 @@ use crate::{PeerChange, Prefix};
 pub const MAX_LINE: usize = 1024;
 /// Longest request, in bytes: tens of thousands of peers.
 pub const MAX_REQUEST: usize = 16 << 20;
+
+/// The number of the interface of this name, if there is one.
+pub type Scope<'a> = dyn Fn(&str) -> Option<u32> + 'a;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -53,11 +56,20 @@ impl Request {
         bytes.ends_with(b"\n\n")
     }
 
-    /// Reads a whole request, its blank line included.
+    /// Reads a whole request, its blank line included. Link-local endpoints name their interface by number.
     ///
     /// # Errors
     /// The first line that is wrong, and why.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        Self::parse_scoped(bytes, &|_| None)
+    }
+
+    /// Like [`Self::parse`], but an endpoint may also name its interface as `[fe80::1%eth0]:51820`, as `wg` sends it:
+    /// `scope` knows the numbers of interfaces by their names.
+    ///
+    /// # Errors
+    /// The first line that is wrong, and why.
+    pub fn parse_scoped(bytes: &[u8], scope: &Scope<'_>) -> Result<Self, Error> {
         if bytes.len() > MAX_REQUEST {
             return Err(Error { line: 1, reason: Reason::RequestTooLong });
         }
@@ -67,7 +79,7 @@ impl Request {
                 "" => lines.finish().map(|()| Self::Get),
                 _ => Err(lines.error(Reason::Trailing)),
             },
-            "set=1" => parse_set(&mut lines).map(Self::Set),
+            "set=1" => parse_set(&mut lines, scope).map(Self::Set),
             _ => Err(lines.error(Reason::UnknownOperation)),
         }
     }
@@ -109,7 +121,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn parse_set(lines: &mut Lines<'_>) -> Result<Vec<Change>, Error> {
+fn parse_set(lines: &mut Lines<'_>, scope: &Scope<'_>) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     let mut section: Option<Section> = None;
     loop {
@@ -125,7 +137,7 @@ fn parse_set(lines: &mut Lines<'_>) -> Result<Vec<Change>, Error> {
                 .map(|key| section.replace(Section::new(key)))
                 .map(|before| changes.extend(before.map(Section::into_change))),
             (_, None) => device(key, value).map(|change| changes.push(change)),
-            (_, Some(section)) => section.set(key, value),
+            (_, Some(section)) => section.set(key, value, scope),
         };
         parsed.map_err(|reason| lines.error(reason))?;
     }
@@ -153,7 +165,7 @@ impl Section {
     }
 
     /// A line about this peer.
-    fn set(&mut self, key: &str, value: &str) -> Result<(), Reason> {
+    fn set(&mut self, key: &str, value: &str, scope: &Scope<'_>) -> Result<(), Reason> {
         let change = &mut self.change;
         match key {
             "remove" => yes(value).map(|()| self.remove = true),
@@ -161,7 +173,7 @@ impl Section {
             "preshared_key" => PresharedKey::from_hex(value)
                 .map_err(|_| Reason::BadKey)
                 .map(|key| change.preshared_key = Some(key)),
-            "endpoint" => endpoint(value).map(|endpoint| change.endpoint = Some(endpoint)),
+            "endpoint" => endpoint(value, scope).map(|endpoint| change.endpoint = Some(endpoint)),
             "persistent_keepalive_interval" => {
                 number(value).map(|seconds| change.persistent_keepalive = Some(seconds))
             }
@@ -201,22 +213,22 @@ fn number<T: FromStr>(value: &str) -> Result<T, Reason> {
     value.parse().map_err(|_| Reason::BadNumber)
 }
 
-/// `address:port`, `[address]:port` or `[address%interface]:port` with the interface's number.
-fn endpoint(value: &str) -> Result<SocketAddr, Reason> {
+/// `address:port`, `[address]:port` or `[address%interface]:port` with the interface's number or name.
+fn endpoint(value: &str, scope: &Scope<'_>) -> Result<SocketAddr, Reason> {
     let refused = Reason::BadEndpoint;
     let (host, port) = value.rsplit_once(':').ok_or(refused)?;
     let port = number(port).map_err(|_| refused)?;
     let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) else {
-        let address = host.parse().map_err(|_| refused)?;
-        return Ok(SocketAddr::new(core::net::IpAddr::V4(address), port));
+        let address: Ipv4Addr = host.parse().map_err(|_| refused)?;
+        return Ok(SocketAddr::new(address.into(), port));
     };
-    let (address, scope) = match inner.split_once('%') {
-        Some((address, scope)) => (address, number(scope).map_err(|_| refused)?),
+    let (address, zone) = match inner.split_once('%') {
+        Some((address, zone)) => (address, number(zone).ok().or_else(|| scope(zone)).ok_or(refused)?),
         None => (inner, 0),
     };
     let address: Ipv6Addr = address.parse().map_err(|_| refused)?;
     Ok(match address.to_ipv4_mapped() {
         Some(v4) => SocketAddr::new(v4.into(), port),
-        None => SocketAddrV6::new(address, port, 0, scope).into(),
+        None => SocketAddrV6::new(address, port, 0, zone).into(),
     })
 }

@@ -39,6 +39,8 @@ pub(crate) struct Party {
     pub(crate) routes: Arc<AllowedIps<PeerId>>,
     /// Datagrams on their way out.
     pub(crate) wire: Vec<(SocketAddr, Vec<u8>)>,
+    /// Where the tunnel itself sent something.
+    pub(crate) paths: Vec<Endpoint>,
     /// Packets that came in, without keepalives.
     pub(crate) inbox: Vec<Vec<u8>>,
     pub(crate) refused: Vec<Refused>,
@@ -61,6 +63,7 @@ impl Party {
             traffic: HashMap::new(),
             routes: Arc::new(AllowedIps::new()),
             wire: Vec::new(),
+            paths: Vec::new(),
             inbox: Vec::new(),
             refused: Vec::new(),
             dropped: Vec::new(),
@@ -94,7 +97,10 @@ impl Party {
     pub(crate) fn settle(&mut self) {
         while let Some(output) = self.tunnel.poll_output() {
             match output {
-                Output::Transmit { to, datagram, .. } => self.wire.push((to.remote(), datagram)),
+                Output::Transmit { to, datagram, .. } => {
+                    self.paths.push(to);
+                    self.wire.push((to.remote(), datagram));
+                }
                 Output::Peer(id, Some(traffic)) => drop(self.traffic.insert(id, traffic)),
                 Output::Peer(id, None) => drop(self.traffic.remove(&id)),
                 Output::Session(index, Some(session)) => {
