@@ -77,6 +77,8 @@ pub struct Outward {
     next: (usize, usize),
     /// Slots before this one are sent one by one: their train was refused.
     singly: usize,
+    /// All slots are sent one by one.
+    apart: bool,
 }
 
 /// Slots that follow one another and go to one peer.
@@ -90,7 +92,15 @@ struct Outgoing {
 impl Default for Outward {
     fn default() -> Self {
         let (arena, slots) = (vec![0; ARENA], Vec::with_capacity(SLOTS));
-        Self { arena, used: 0, slots, groups: Vec::with_capacity(SLOTS), next: (0, 0), singly: 0 }
+        Self {
+            arena,
+            used: 0,
+            slots,
+            groups: Vec::with_capacity(SLOTS),
+            next: (0, 0),
+            singly: 0,
+            apart: false,
+        }
     }
 }
 
@@ -198,7 +208,7 @@ impl Outward {
                 self.next = (group.slots.end, self.next.1 + 1);
                 continue;
             };
-            let trains = socket.sends_trains() && self.next.0 >= self.singly;
+            let trains = socket.sends_trains() && !self.apart && self.next.0 >= self.singly;
             let train =
                 run(&self.slots[self.next.0..group.slots.end], if trains { udp::TRAIN_SEGMENTS } else { 1 });
             let slots = &self.slots[self.next.0..self.next.0 + train];
@@ -207,7 +217,13 @@ impl Outward {
                 Ok(()) => self.next.0 += train,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) if train > 1 => self.singly = self.next.0 + train,
+                Err(error) if train > 1 => {
+                    // EIO is the interface's last word: it cannot make the checksums of a train.
+                    if error.raw_os_error() == Some(libc::EIO) && !std::mem::replace(&mut self.apart, true) {
+                        tracing::error!("trains of datagrams are refused; each is sent alone from now on");
+                    }
+                    self.singly = self.next.0 + train;
+                }
                 Err(_) if path.local.is_some() => self.forget_local(context),
                 Err(_) => {
                     context.drops.count(Reason::SendFailed);
@@ -262,6 +278,7 @@ pub struct Inward {
     trains: Vec<Train>,
     slots: Vec<Slot>,
     groups: Vec<Incoming>,
+    limits: Limits,
     joined: Coalescer,
 }
 
@@ -295,6 +312,7 @@ impl Inward {
             trains: Vec::with_capacity(SLOTS),
             slots: Vec::with_capacity(SLOTS),
             groups: Vec::with_capacity(SLOTS),
+            limits,
             joined: Coalescer::new(limits),
         }
     }
@@ -414,8 +432,9 @@ impl Inward {
 
     /// Writes the packets, each joined run as one super-packet.
     pub fn deliver<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) {
+        let mut refused = None;
         for (header, packets) in self.joined.items() {
-            let header = header.to_bytes();
+            let (gso, header) = (header.gso(), header.to_bytes());
             let mut pieces = [IoSlice::new(&[]); JOIN + 1];
             pieces[0] = IoSlice::new(&header);
             let mut count = 1;
@@ -423,10 +442,25 @@ impl Inward {
                 pieces[count] = IoSlice::new(&self.arena[piece]);
                 count += 1;
             }
-            if tun.write(&pieces[..count]).is_err() {
+            if let Err(error) = tun.write(&pieces[..count]) {
                 context.drops.add(Reason::DeliverFailed, count as u64 - 1);
+                if count > 2 && error.raw_os_error() == Some(libc::EINVAL) {
+                    refused = Some(gso);
+                }
             }
         }
+        if let Some(gso) = refused {
+            self.join_less(gso);
+        }
+    }
+
+    /// The device refused a super-packet although it has the offload: such packets are not joined any more.
+    fn join_less(&mut self, gso: u8) {
+        let (tcp, udp) =
+            (self.limits.tcp && gso == virtio::GSO_UDP_L4, self.limits.udp && gso != virtio::GSO_UDP_L4);
+        tracing::error!("the TUN device refuses super-packets of kind {gso}; they are not joined any more");
+        self.limits = Limits { tcp, udp, ..self.limits };
+        self.joined = Coalescer::new(self.limits);
     }
 }
 

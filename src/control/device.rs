@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 
 use crate::clock;
 use crate::datapath::{self, Drops, Handshake, Inbox, Letter, Note, Reason, Taken, UNDER_LOAD, WorkerHandle};
-use crate::net::link::{Event, Link};
+use crate::net::link::{self, Event, Link, Settings};
 use crate::net::offload::Offloads;
-use crate::net::udp::UdpSocket;
+use crate::net::udp::{self, UdpSocket};
 
 /// Handshakes looked at between two looks at everything else: some milliseconds of work.
 const HANDSHAKES_PER_TURN: usize = 16;
@@ -292,7 +292,9 @@ impl Device {
                 return false;
             }
             Event::Link(link) if link.index == self.link.index => {
-                self.mtu.store(link.mtu, Ordering::Relaxed);
+                if link.mtu != self.mtu.swap(link.mtu, Ordering::Relaxed) {
+                    self.bound_super_packets(link.mtu);
+                }
                 if link.up != self.link.up {
                     self.set_up(link.up);
                 }
@@ -309,6 +311,14 @@ impl Device {
             Event::Gone(_) | Event::Link(_) => {}
         }
         true
+    }
+
+    fn bound_super_packets(&self, mtu: usize) {
+        let gso_max_segments = Some(udp::train_segments(mtu));
+        if let Err(error) = link::set(self.link.index, &Settings { gso_max_segments, ..Settings::default() })
+        {
+            tracing::error!("{}: cannot bound super-packets: {error}", self.name);
+        }
     }
 
     fn set_up(&mut self, up: bool) {

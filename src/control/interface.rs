@@ -76,7 +76,8 @@ impl Interface {
         // Before the link is looked at, so that no change falls between.
         monitor::start(name, &inbox).context("cannot follow the state of links")?;
         let link = link::find(name).context("cannot find the new TUN device")?;
-        let settings = Settings { mtu: Some(MTU), queue_len: Some(QUEUE_LEN), ..bounds() };
+        let gso_max_segments = Some(udp::train_segments(MTU));
+        let settings = Settings { mtu: Some(MTU), queue_len: Some(QUEUE_LEN), gso_max_segments };
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
         let mtu = Arc::new(AtomicUsize::new(MTU));
@@ -139,16 +140,6 @@ impl Drop for Interface {
         if let Some(Err(_)) = self.control.take().map(thread::JoinHandle::join) {
             tracing::error!("the control thread panicked");
         }
-    }
-}
-
-/// A super-packet no longer than one train can carry: then one read of the device is one send.
-fn bounds() -> Settings {
-    let segments = udp::TRAIN_MAX / adit_wireguard::Session::sealed_len(MTU, MTU);
-    Settings {
-        gso_max_size: Some(segments * MTU),
-        gso_max_segments: Some(udp::TRAIN_SEGMENTS),
-        ..Settings::default()
     }
 }
 

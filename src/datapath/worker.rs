@@ -131,6 +131,8 @@ impl<C: Send + 'static> Worker<C> {
             self.collect();
             let step = self.outward().map(|busy| self.inward() | busy);
             let wait = match step {
+                // The bell for the letter that ended it may have been heard already.
+                Ok(_) if self.stopped => return,
                 Ok(true) => continue,
                 Ok(false) => self.wait(),
                 Err(error) => Err(error),
@@ -187,8 +189,11 @@ impl<C: Send + 'static> Worker<C> {
     fn wait(&self) -> io::Result<()> {
         let tun = if self.outward.is_blocked() { PollFlags::empty() } else { PollFlags::IN };
         let udp = if self.outward.is_blocked() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut fds = vec![PollFd::new(&self.shared.doorbell, PollFlags::IN), PollFd::new(&self.tun, tun)];
-        fds.extend(self.socket.as_ref().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), udp)));
+        let doorbell = self.shared.doorbell.as_fd();
+        let (carrier, udp) =
+            self.socket.as_ref().map_or((doorbell, PollFlags::IN), |socket| (socket.as_fd(), udp));
+        let fd = PollFd::from_borrowed_fd;
+        let mut fds = [fd(doorbell, PollFlags::IN), fd(self.tun.as_fd(), tun), fd(carrier, udp)];
         rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, None))?;
         if fds[0].revents().contains(PollFlags::IN) {
             let _ = rustix::io::read(&self.shared.doorbell, &mut [0_u8; 8]);

@@ -44,8 +44,6 @@ pub enum Event {
 pub struct Settings {
     /// The MTU in bytes.
     pub mtu: Option<usize>,
-    /// The longest super-packet in bytes.
-    pub gso_max_size: Option<usize>,
     /// The most packets in a super-packet.
     pub gso_max_segments: Option<usize>,
     /// The length of the transmit queue, in (super-)packets.
@@ -75,7 +73,6 @@ pub fn set(index: u32, settings: &Settings) -> io::Result<()> {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let attributes = [
         settings.mtu.map(|mtu| LinkAttribute::Mtu(number(mtu))),
-        settings.gso_max_size.map(|size| LinkAttribute::GsoMaxSize(number(size))),
         settings.gso_max_segments.map(|segments| LinkAttribute::GsoMaxSegs(number(segments))),
         settings.queue_len.map(|len| LinkAttribute::TxQueueLen(number(len))),
     ];
