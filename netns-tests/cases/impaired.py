@@ -26,9 +26,10 @@ def copies_are_dropped(net, peer):
 @case(peer=("adit", "wireguard-go"))
 def late_is_not_lost(net, peer):
     """Packets that overtake one another on the wire all arrive."""
-    bad = Impairer(reorder=0.3)
+    bad = Impairer()
     pair = wired(net, right=peer, middle=bad.between).start()
     assert ping(pair.left.host, pair.right.inner()) == 3
+    bad.reorder = 0.3
     flow = Sequence(pair.right.host, pair.left.host, pair.left.inner(), pace=0.001)
     time.sleep(1)
     sent, numbers = flow.sent, flow.stop()

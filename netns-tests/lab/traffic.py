@@ -62,10 +62,9 @@ def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size
         raise AssertionError(f"iperf3 to {address}: exit {code}: {output[-300:]}") from None
     assert "error" not in report, f"iperf3 to {address}: {report['error']}"
     end = report["end"]
-    total = end["sum"] if udp else end["sum_received"]
-    moved = total["bytes"]
-    return Flow(moved, total["bits_per_second"], total["seconds"], total.get("lost_packets", 0),
-                total.get("packets", 0), end.get("sum_sent", {}).get("retransmits", 0))
+    got, counted = end["sum_received"], end["sum"] if udp else {}
+    return Flow(got["bytes"], got["bits_per_second"], got["seconds"], counted.get("lost_packets", 0),
+                counted.get("packets", 0), end["sum_sent"].get("retransmits", 0))
 
 
 class Sequence:
