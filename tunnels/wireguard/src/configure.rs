@@ -197,7 +197,8 @@ impl Peer {
         }
         let before = self.persistent_keepalive;
         self.persistent_keepalive = change.persistent_keepalive.unwrap_or(before);
-        if device.up && before == 0 && self.persistent_keepalive != 0 {
+        let greet = before == 0 && self.persistent_keepalive != 0;
+        if greet && device.up && self.endpoint().is_some() {
             self.persistent_sent = Some(now.mono);
             self.send_keepalive(device, now);
         } else if !self.staging.is_empty() {

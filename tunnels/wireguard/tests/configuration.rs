@@ -203,6 +203,20 @@ fn an_interface_that_comes_up_greets_its_persistent_peers() {
 }
 
 #[test]
+fn a_persistent_peer_is_greeted_when_it_is_known_where_it_is() {
+    let mut world = World::new(None);
+    let (key, at) = (world.parties[A].public(), world.at);
+    let change = PeerChange { persistent_keepalive: Some(25), ..PeerChange::default() };
+    world.parties[B].change(&key, change, at);
+    world.run(3.0);
+    assert!(world.log.is_empty());
+    let change = PeerChange { endpoint: Some(world.parties[A].address), ..PeerChange::default() };
+    world.parties[B].change(&key, change, world.at);
+    world.run(1.0);
+    assert_eq!(world.times(B, is_initiation), [3.0]);
+}
+
+#[test]
 fn a_peer_without_an_endpoint_cannot_be_sent_to() {
     let mut world = World::new(None);
     world.send(B, b"where to?");
