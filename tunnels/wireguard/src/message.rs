@@ -126,3 +126,71 @@ pub(crate) fn emit_data(datagram: &mut [u8], receiver: u32, counter: u64, len: u
         padding.fill(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_known_by_its_type_and_length() {
+        let message = |kind: u8, len: usize| {
+            let mut message = vec![0; len];
+            message[0] = kind;
+            Message::parse(&message)
+        };
+        assert_eq!(message(1, 148), Some(Message::Initiation));
+        assert_eq!(message(2, 92), Some(Message::Response));
+        assert_eq!(message(3, 64), Some(Message::CookieReply));
+        assert_eq!(message(4, 32), Some(Message::Data { receiver: 0, counter: 0 }));
+        for (kind, len) in
+            [(1, 147), (1, 149), (2, 91), (2, 93), (3, 63), (3, 65), (4, 31), (0, 148), (5, 148)]
+        {
+            assert_eq!(message(kind, len), None, "{len} bytes of type {kind}");
+        }
+        assert_eq!(Message::parse(&[]), None);
+        assert_eq!(Message::parse(&[4, 0, 0]), None);
+    }
+
+    #[test]
+    fn reserved_bytes_must_be_zero() {
+        for at in 1..4 {
+            let mut message = [0; INITIATION];
+            message[0] = 1;
+            message[at] = 1;
+            assert_eq!(Message::parse(&message), None);
+        }
+    }
+
+    /// Section 5.4.6: type, receiver, counter, all little-endian; then the packet and its padding.
+    #[test]
+    fn a_data_message_is_laid_out_as_in_the_paper() {
+        let mut datagram = [0xee; 16 + 32 + 16];
+        emit_data(&mut datagram, 0x0403_0201, 0x0c0b_0a09_0807_0605, 20);
+        assert_eq!(datagram[..16], [4, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!(datagram[16..36], [0xee; 20], "the packet stays");
+        assert_eq!(datagram[36..], [0; 28], "padding is zero");
+        let data = Message::Data { receiver: 0x0403_0201, counter: 0x0c0b_0a09_0807_0605 };
+        assert_eq!(Message::parse(&datagram), Some(data));
+    }
+
+    #[test]
+    fn handshake_messages_read_back() {
+        let mut initiation = [0; INITIATION];
+        emit_initiation(&mut initiation, 7).unwrap().fill(0xaa);
+        assert_eq!(Message::parse(&initiation), Some(Message::Initiation));
+        let fields = parse_initiation(&initiation).unwrap();
+        assert_eq!((fields.sender, fields.receiver, fields.noise), (7, 0, &[0xaa; 108][..]));
+        assert_eq!(initiation[116..], [0; 32], "room for the MACs");
+
+        let mut response = [0; RESPONSE];
+        emit_response(&mut response, 7, 8).unwrap().fill(0xaa);
+        assert_eq!(Message::parse(&response), Some(Message::Response));
+        let fields = parse_response(&response).unwrap();
+        assert_eq!((fields.sender, fields.receiver, fields.noise), (7, 8, &[0xaa; 48][..]));
+        assert_eq!(response[60..], [0; 32], "room for the MACs");
+
+        let reply = emit_cookie_reply(9, &[0xaa; REPLY]);
+        assert_eq!(Message::parse(&reply), Some(Message::CookieReply));
+        assert_eq!(parse_cookie_reply(&reply), Some((9, &[0xaa; REPLY][..])));
+    }
+}

@@ -5,7 +5,7 @@
 mod party;
 
 use adit_noise::{PresharedKey, PrivateKey};
-use adit_wireguard::{Endpoint, Local, PeerChange, Refused, Udp};
+use adit_wireguard::{Endpoint, Local, Output, PeerChange, Refused, Udp};
 use party::{A, B, World, is_data, is_initiation, is_keepalive, is_response, now, pad, secs};
 
 /// Within a millisecond.
@@ -44,6 +44,42 @@ fn packets_that_waited_leave_in_order_and_only_once() {
     world.run(1.0);
     assert_eq!(world.take(B), packets);
     assert_eq!(world.times(A, is_initiation).len(), 1);
+}
+
+/// The kinds of what a tunnel puts out, in order.
+fn kinds(party: &mut party::Party) -> Vec<&'static str> {
+    let outputs = std::iter::from_fn(|| party.tunnel.poll_output());
+    let kind = |output| match output {
+        Output::Transmit { .. } => "transmit",
+        Output::Session(_, Some(_)) => "session",
+        Output::Current(_, Some(_)) => "current",
+        Output::Session(_, None)
+        | Output::Current(_, None)
+        | Output::Peer(..)
+        | Output::Routes(_)
+        | Output::Dropped(..) => "other",
+    };
+    outputs.map(kind).collect()
+}
+
+#[test]
+fn a_session_is_told_of_before_anybody_can_answer_and_sent_with_after_what_waited() {
+    let mut world = World::introduced();
+    let [a, b] = &mut world.parties;
+    let at = now(world.at);
+    a.send(b"one", world.at);
+    a.send(b"two", world.at);
+    b.send(b"three", world.at);
+    b.wire.clear();
+    let mut initiation = a.wire.pop().unwrap().1;
+    b.tunnel.handle_handshake(Endpoint::udp(a.address), &mut initiation, false, at).unwrap();
+    let Some(Output::Session(local, Some(_))) = b.tunnel.poll_output() else { panic!("a session first") };
+    let Some(Output::Transmit { mut datagram, .. }) = b.tunnel.poll_output() else { panic!("a response") };
+    assert!(b.tunnel.poll_output().is_none());
+    a.tunnel.handle_handshake(Endpoint::udp(b.address), &mut datagram, false, at).unwrap();
+    assert_eq!(kinds(a), ["session", "transmit", "transmit", "current"]);
+    b.tunnel.handle_confirmed(local, at);
+    assert_eq!(kinds(b), ["transmit", "current"]);
 }
 
 #[test]
