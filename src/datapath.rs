@@ -118,7 +118,8 @@ impl Outward {
     pub fn gather<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) -> io::Result<bool> {
         self.clear();
         let mut read_any = false;
-        while self.used < BATCH {
+        // No more than one train carries: a packet that is left over would be sent alone, at the price of the train.
+        while self.used + Session::sealed_len(context.mtu, context.mtu) <= udp::TRAIN_MAX || self.used == 0 {
             // The virtio header lands in the room for the datagram's header, the packet where it is sealed.
             let start = self.used + Session::HEAD;
             let buffer = &mut self.arena[start - virtio::LEN..start + READ];

@@ -6,4 +6,4 @@ mod monitor;
 mod uapi;
 
 pub use device::{Command, Device};
-pub use interface::{Ended, Interface, Options};
+pub use interface::{Ended, Interface, Options, Remote, interface_name};
