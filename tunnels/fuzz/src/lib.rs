@@ -1,1 +1,77 @@
-//! placeholder
+//! What is fuzzed: each target is a function of bytes that fails if the code under it breaks a promise.
+//!
+//! A target draws what it needs from the bytes with an [`Input`], which never runs out, so every input means something.
+//! It asserts what the documentation of the code says, against a plainer model where there is one; that nothing panics
+//! is the least of it. The file's name is the noun; the function's name is that of the target, its binary in
+//! `fuzz_targets/` and its corpus in `corpus/`. How to run them is told in `README.md`.
+#![forbid(unsafe_code)]
+
+mod allowed_ips;
+mod cookie;
+mod damage;
+mod handshake;
+mod input;
+mod inward;
+mod ip;
+mod join;
+mod keys;
+mod message;
+mod outward;
+mod packet;
+mod party;
+mod responder;
+mod segment;
+mod tunnel;
+mod uapi;
+
+pub use allowed_ips::wireguard_allowed_ips;
+pub use cookie::noise_cookie;
+pub use handshake::wireguard_handshake;
+pub use input::Input;
+pub use inward::datapath_inward;
+pub use ip::packet_ip;
+pub use join::packet_coalesce;
+pub use message::wireguard_message;
+pub use outward::datapath_outward;
+pub use responder::noise_responder;
+pub use segment::packet_segment;
+pub use tunnel::wireguard_tunnel;
+pub use uapi::wireguard_uapi;
+
+/// A target's name and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+macro_rules! targets {
+    ($($name:ident,)*) => { &[$((stringify!($name), $name)),*] };
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = targets![
+    datapath_inward,
+    datapath_outward,
+    noise_cookie,
+    noise_responder,
+    packet_coalesce,
+    packet_ip,
+    packet_segment,
+    wireguard_allowed_ips,
+    wireguard_handshake,
+    wireguard_message,
+    wireguard_tunnel,
+    wireguard_uapi,
+];
+
+/// The whole of a binary in `fuzz_targets/`: the fuzzer's entry where cargo-fuzz builds it; elsewhere a program that
+/// runs the target over the files it is given, for a debugger.
+#[macro_export]
+macro_rules! target {
+    ($name:ident) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| $crate::$name(data));
+
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            std::env::args_os().skip(1).try_for_each(|path| Ok($crate::$name(&std::fs::read(path)?)))
+        }
+    };
+}
