@@ -150,7 +150,8 @@ impl Session {
     /// Seals packets in place. Each slot then is the datagram. Between packets there must be [`Self::HEAD`] and [`Self::TAIL`].
     ///
     /// # Errors
-    /// [`Refused::Exhausted`] if the key may not seal so many more; nothing is sealed then.
+    /// [`Refused::Exhausted`] if the key may not seal so many more, [`Refused::Length`] if a slot leaves the arena or lacks
+    /// the room around it. Nothing is sealed then, and none of the slots may be sent.
     pub fn seal(&self, arena: &mut [u8], slots: &mut [Slot], mtu: usize) -> Result<(), Refused> {
         let numbers = self.sent.reserve(slots.len() as u64).ok_or(Refused::Exhausted)?;
         for (slot, number) in slots.iter_mut().zip(numbers) {
