@@ -177,7 +177,9 @@ impl Outward {
             let slots = &mut self.slots[group.slots.clone()];
             let path = context.table.peer(group.peer).map(|peer| (peer.traffic.clone(), peer.path()));
             let Some((traffic, path)) = path else {
-                return context.drops.add(Reason::NoRoute, slots.len() as u64);
+                slots.iter_mut().for_each(|slot| slot.kept = false);
+                context.drops.add(Reason::NoRoute, slots.len() as u64);
+                continue;
             };
             if let Some((session, endpoint)) = path.filter(|(session, _)| session.is_fresh(context.now)) {
                 let sealed = session.seal(&mut self.arena, slots, context.mtu);

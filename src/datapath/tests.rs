@@ -194,6 +194,18 @@ fn a_packet_that_nobody_may_have_is_counted() {
 }
 
 #[test]
+fn packets_to_a_peer_that_is_gone_are_counted_and_those_behind_them_leave() {
+    let (mut a, _) = Side::pair();
+    let mut routes = AllowedIps::default();
+    routes.insert("10.0.0.0/8".parse().unwrap(), PeerId::new(1));
+    routes.insert("192.0.2.0/24".parse().unwrap(), PeerId::new(2));
+    a.table.apply(Change::Routes(Arc::new(routes)));
+    let stray = (VirtioNetHdr::default(), packet([10, 0, 0, 1], [192, 0, 2, 1], 100));
+    assert_eq!(a.seal(&[stray.clone(), stray, plain(100)]).len(), 1);
+    assert_eq!((a.drops.of(Reason::NoRoute), a.dropped()), (2, 2));
+}
+
+#[test]
 fn a_source_that_is_not_the_peers_is_counted() {
     let (mut a, mut b) = Side::pair();
     let forged = (VirtioNetHdr::default(), packet([192, 0, 2, 1], [10, 0, 0, 2], 100));
