@@ -65,7 +65,7 @@ stage_release() { cargo_as_user build --release --workspace; }
 stage_netns() {
   [ "$(id -u)" = 0 ] || fail "the cases make network namespaces: run them as root"
   cd netns-tests
-  python3 -B -m cases "$@"
+  exec python3 -B -m cases "$@"
 }
 
 # Runs one stage in a shell of its own: within a condition bash would pass over a failing command in it.

@@ -49,8 +49,10 @@ def mark_comes_in(net, outer):
     def mark_all(_direction, data):
         return frame.set_ecn(data, CE) if data[12:14] in (b"\x08\0", b"\x86\xdd") else data
 
-    pair = wired(net, family=outer, middle=Impairer(rewrite=mark_all).between).start()
+    queue = Impairer()
+    pair = wired(net, family=outer, middle=queue.between).start()
     assert ping(pair.left.host, pair.right.inner()) == 3
+    queue.rewrite = mark_all
     for inner in ("v4", "v6"):
         for mark in (ECT0, ECT1, CE, NOT_ECT):
             inside = Capture(pair.right.host, pair.right.device.name, link_header=0)

@@ -27,7 +27,10 @@ def run(command, data=None, timeout=20, check=True, env=None):
         output = child.communicate(data, timeout)[0]
     except subprocess.TimeoutExpired:
         child.kill()
-        output = child.communicate()[0]
+        try:
+            output = child.communicate(timeout=1)[0]
+        except subprocess.TimeoutExpired:
+            output = "(what it left in the background still holds its output)"
         raise Failed(f"{' '.join(command)}: not done within {timeout} s: {output[-500:]}") from None
     except BaseException:
         if child:
