@@ -7,7 +7,7 @@ from measure.implementation import ALL
 SUBJECT, RIVALS = "adit", ("wireguard-go", "gotatun-cli")
 # No implementation to choose: one does not encrypt, one is no tunnel.
 BEYOND = ("adit-null", "veth")
-LABEL, CELL, RATIO = 28, 15, 18
+LABEL, CELL, RATIO = 28, 14, 17
 # A spread below this share of the median is not worth the reader's eye.
 QUIET = 0.05
 
@@ -63,7 +63,7 @@ def heading(run, figures):
 def table(run, figures):
     """All of it, as one text."""
     present = {record["implementation"] for record in figures}
-    columns = sorted((name for name in ALL if name in present), key=lambda name: (name in BEYOND, ALL.index(name)))
+    columns = [name for name in (*(name for name in ALL if name not in BEYOND), *BEYOND) if name in present]
     rivals = [name for name in RIVALS if name in columns and SUBJECT in columns]
     lines = [*heading(run, figures), ""]
     lines.append(" " * LABEL + "".join(f"{name:>{CELL}}" for name in columns)
