@@ -93,7 +93,7 @@ mod tests {
         {
             let search = highest(8, path(most, capacity, collapsed)).unwrap();
             let found = search.best.unwrap().delivered;
-            assert!((0.8 * capacity..=capacity).contains(&found), "{found} of {capacity}");
+            assert!((0.9 * capacity..=capacity).contains(&found), "{found} of {capacity}");
             assert!(!search.sender_bound && search.tried.len() <= 8);
         }
     }
