@@ -169,7 +169,8 @@ def demonstrate(net):
     start = time.monotonic()
     if not ping(a.inside, b.inner["IPv4"], count=1, wait=5):
         raise Trouble("b does not answer a")
-    say(f"a reaches b through the tunnel: first answer after {1000 * (time.monotonic() - start):.0f} ms, handshake included")
+    took = 1000 * (time.monotonic() - start)
+    say(f"a reaches b through the tunnel: first answer after {took:.0f} ms, handshake included")
     for outside in ("IPv4", "IPv6"):
         for site, other in ((a, b), (b, a)):
             site.point_to(other, outside)

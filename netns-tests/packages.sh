@@ -27,7 +27,7 @@ install_missing() {
   [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
   [ ${#missing[@]} -gt 0 ] || return 0
   mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
-  command -v apt-get >/dev/null || fail "these packages are missing and there is no apt here to install them: ${missing[*]}"
+  command -v apt-get >/dev/null || fail "there is no apt here to install what is missing: ${missing[*]}"
   [ "$(id -u)" = 0 ] || fail "these packages are missing; as root: apt-get install ${missing[*]}"
   echo "installing ${missing[*]}"
   local log
@@ -46,7 +46,8 @@ apt_get() {
   if [ "$2" = update ]; then
     apt-get update -qq >>"$log" 2>&1
   else
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 </dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" \
+      >>"$log" 2>&1 </dev/null
   fi
 }
 

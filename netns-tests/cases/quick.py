@@ -3,7 +3,7 @@ import os
 
 from lab.case import case
 from lab.namespace import pids
-from lab.site import PORT, Site, wired
+from lab.site import Site, wired
 from lab.traffic import ping
 from lab.wait import until
 from lab.wireguard import program
@@ -18,7 +18,7 @@ def write(net, site, other, addresses, extra=""):
     """A conf file for wg-quick. Its name is the device's name."""
     path = f"{net.folder}/{site.device.name}.conf"
     with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f"[Interface]\nPrivateKey = {site.keys.private}\nListenPort = {PORT}\nAddress = {addresses}\n{extra}\n")
+        file.write(f"{site.interface_conf()}Address = {addresses}\n{extra}\n")
         file.write(other.peer_conf(endpoint=other.endpoint()))
     return path
 

@@ -42,7 +42,8 @@ def wrong_key(net, peer, wrong, first):
 def no_key(net):
     """A device without a private key neither sends nor answers, and works as soon as it has one."""
     pair = wired(net).start()
-    pair.left.device.setconf("[Interface]\nListenPort = %d\n" % PORT + pair.right.peer_conf(endpoint=pair.right.endpoint()))
+    peer = pair.right.peer_conf(endpoint=pair.right.endpoint())
+    pair.left.device.setconf(f"[Interface]\nListenPort = {PORT}\n{peer}")
     # setconf leaves a private key that it does not name; all zeros takes it away.
     pair.left.device.set("private-key", "/dev/null")
     assert pair.left.device.state().private_key == "(none)"

@@ -25,8 +25,8 @@ def show(net):
     name, other = pair.left.device.name, pair.right.keys.public
     text = pair.left.host.run("wg", "show", name)
     for wanted in (f"public key: {pair.left.keys.public}", f"listening port: {PORT}", f"peer: {other}",
-                   "preshared key: (hidden)", f"endpoint: {pair.right.endpoint()}", "allowed ips: 10.9.0.2/32, fd09::2/128",
-                   "latest handshake: ", "transfer: "):
+                   "preshared key: (hidden)", f"endpoint: {pair.right.endpoint()}",
+                   "allowed ips: 10.9.0.2/32, fd09::2/128", "latest handshake: ", "transfer: "):
         assert wanted in text, f"no {wanted!r} in:\n{text}"
     assert pair.left.keys.private not in text
     assert name in pair.left.host.run("wg", "show", "interfaces").split()

@@ -21,7 +21,8 @@ rm -f "$cache/stamp"
 
 # The meta package names the image of the day. Lists may be absent or too old: then ask the mirror once.
 image_of_today() {
-  LC_ALL=C apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -1
+  LC_ALL=C apt-cache depends linux-image-cloud-amd64 2>/dev/null \
+    | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -1
 }
 image=$(image_of_today)
 if [ -z "$image" ]; then apt-get update -qq; image=$(image_of_today); fi

@@ -20,7 +20,8 @@ import sys
 import tempfile
 import time
 
-CACHE = os.environ.get("ADIT_GUEST_CACHE") or os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../target/guest")
+HERE = os.path.dirname(os.path.abspath(__file__))
+CACHE = os.environ.get("ADIT_GUEST_CACHE") or os.path.join(HERE, "../../target/guest")
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 # q35 with the TSC called reliable: microvm is faster, but hangs at boot now and then when the host is busy.

@@ -40,14 +40,14 @@ class Flow:
     retransmits: int
 
 
-def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size="4M", rate="50M", port=PORT, length=None):
+def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size="4M", rate="50M", length=None):
     """One flow from client to server (or back with `reverse`), for `seconds` or until `size` bytes are sent.
 
     iperf3 stops its receiver when the sender is done, so of `size` bytes the last in flight are not counted.
     """
-    listener = server.start("iperf3", "-s", "-1", "-p", port, "--forceflush")
+    listener = server.start("iperf3", "-s", "-1", "-p", PORT, "--forceflush")
     listener.wait_output("Server listening", 10)
-    words = ["iperf3", "-c", address, "-p", port, "-J", "--connect-timeout", 4000]
+    words = ["iperf3", "-c", address, "-p", PORT, "-J", "--connect-timeout", 4000]
     words += ["-t", seconds] if seconds else ["-n", size]
     words += ["-u", "-b", rate] if udp else []
     words += ["-l", length] if length else []

@@ -94,7 +94,7 @@ class Device:
         def ready():
             if not self.process.alive():
                 code = self.process.child.returncode
-                raise process.Failed(f"{self.implementation} ended at its start with {code}: {self.process.output()[-500:]}")
+                raise process.Failed(f"{self.implementation} ended with {code}: {self.process.output()[-500:]}")
             return os.path.exists(self.socket) and self.host.attempt("wg", "show", self.name, timeout=3)[0] == 0
         until(ready, 10, f"{self.implementation} {self.name} answers wg", step=0.02)
         return self
