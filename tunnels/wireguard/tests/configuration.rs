@@ -79,6 +79,7 @@ fn persistent_peers_are_greeted_when_the_private_key_comes() {
     assert!(world.log.is_empty());
     world.parties[A].tunnel.set_private_key(key, now(world.at));
     world.parties[A].settle();
+    assert_eq!(world.parties[A].wire.len(), 1, "at once");
     world.run(1.0);
     assert_eq!(world.times(A, is_initiation), [3.0]);
     assert!(world.parties[A].current().is_some());
@@ -178,7 +179,9 @@ fn an_interface_that_is_down_forgets_its_sessions_and_answers_nobody() {
     world.send(B, b"never");
     world.send(A, b"unheard");
     world.run(16.0);
-    assert!(world.parties[B].refused.contains(&Refused::Down));
+    let down = world.parties[B].refused.iter().filter(|reason| **reason == Refused::Down);
+    assert_eq!(down.count(), 2, "a packet, and an initiation");
+    assert!(world.parties[B].sessions.is_empty());
     assert!(world.take(A).is_empty() && world.take(B).is_empty());
     world.parties[B].tunnel.set_up(true, now(world.at));
     world.run(6.0);

@@ -414,6 +414,33 @@ fn a_persistent_peer_never_gives_up() {
     assert!(*times.last().unwrap() > 970.0);
 }
 
+/// What is due but cannot be done must not come due again at once.
+#[test]
+fn a_keepalive_shorter_than_the_pause_between_initiations_does_not_hurry_them() {
+    let mut world = World::new(None);
+    world.weather.lost = 1000;
+    let (key, at) = (world.parties[B].public(), world.at);
+    let change = PeerChange { persistent_keepalive: Some(1), ..PeerChange::default() };
+    world.parties[A].change(&key, change, at);
+    world.run(60.0);
+    let times = world.times(A, is_initiation);
+    assert!((11..=12).contains(&times.len()), "{times:?}");
+}
+
+/// The same for an answer that is owed when the session has ended.
+#[test]
+fn an_answer_owed_on_an_ended_session_is_tried_once() {
+    let mut world = World::connected();
+    world.run_to(secs(174.0));
+    world.send(B, b"late");
+    world.weather.lost = 1000;
+    world.run(120.0);
+    assert_eq!(world.take(A), [pad(b"late")]);
+    let times = world.times(A, is_initiation);
+    assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 5.0), "{times:?}");
+    assert!(*times.last().unwrap() < 184.1 + 90.0, "{times:?}");
+}
+
 #[test]
 fn a_bad_link_delivers_each_packet_at_most_once_and_recovers() {
     let mut world = World::introduced();
