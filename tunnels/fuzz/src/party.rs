@@ -23,6 +23,20 @@ pub(crate) fn address(party: usize) -> SocketAddr {
     ([192, 0, 2, party as u8 + 1], 51_820).into()
 }
 
+/// All of a tunnel but when it looks at its peers next: who asks at another time may well be told another.
+pub(crate) fn state(tunnel: &Tunnel) -> String {
+    let whole = format!("{tunnel:?}");
+    let mut state = String::with_capacity(whole.len());
+    let mut rest = whole.as_str();
+    for (from, to) in [(", deadline: ", " }"), (", deadlines: ", "), ")] {
+        while let Some((ahead, behind)) = rest.split_once(from) {
+            state.push_str(ahead);
+            rest = behind.split_once(to).map_or("", |(_, behind)| behind);
+        }
+    }
+    state + rest
+}
+
 /// A tunnel, and what a worker knows of it.
 pub(crate) struct Party {
     pub(crate) tunnel: Tunnel,
@@ -192,10 +206,10 @@ impl Party {
         if let Some(Message::Data { receiver, counter }) = Message::parse(&datagram) {
             self.open(from, receiver, counter, &mut datagram, at);
         } else {
-            let before = format!("{:?}", self.tunnel);
+            let before = state(&self.tunnel);
             let result =
                 self.tunnel.handle_handshake(Endpoint::udp(from), &mut datagram, under_load, now(at));
-            let after = result.is_err().then(|| format!("{:?}", self.tunnel));
+            let after = result.is_err().then(|| state(&self.tunnel));
             let outputs = self.settle();
             if let (Err(reason), Some(after)) = (result, after) {
                 assert_eq!(outputs, usize::from(reason == Refused::UnderLoad), "{reason}");

@@ -25,10 +25,11 @@ pub fn packet_segment(data: &[u8]) {
     let end = segments.iter().map(|(at, len)| at + len).max();
     assert!(end.is_some_and(|end| end <= buffer.len()));
     assert!(segments.count * segments.stride <= buffer.len(), "the last one has its room too");
+    let packet = &before[..len];
     if header.gso_type == virtio::GSO_NONE {
-        whole(&bytes, &buffer, &segments, &header);
+        whole(packet, &buffer, &segments, &header);
     } else {
-        pieces(&bytes, &buffer, &segments);
+        pieces(packet, &buffer, &segments);
     }
 }
 
