@@ -22,9 +22,9 @@ MTU = 1420
 @dataclass(frozen=True)
 class Settings:
     """How long each measurement takes. Seconds, but for the steps of a search."""
-    tcp: int = 2
+    tcp: int = 3
     omit: int = 1
-    udp: float = 0.6
+    udp: float = 0.8
     steps: int = 8
     idle: float = 1.5
     load: float = 3.0
