@@ -41,6 +41,8 @@ use crate::net::udp::{self, UdpSocket};
 
 /// Bytes after which a batch is full: one super-packet, or many small packets.
 const BATCH: usize = 1 << 16;
+/// Reads of a batch at most: so that packets that are dropped at once do not keep the other direction waiting.
+const READS: usize = 256;
 /// The most that one read or receive can bring.
 const READ: usize = 1 << 16;
 /// Bytes of one arena: a batch, one read more, and the headers and tags that cutting it adds.
@@ -118,8 +120,11 @@ impl Outward {
     pub fn gather<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) -> io::Result<bool> {
         self.clear();
         let mut read_any = false;
-        // No more than one train carries: a packet that is left over would be sent alone, at the price of the train.
-        while self.used + Session::sealed_len(context.mtu, context.mtu) <= udp::TRAIN_MAX || self.used == 0 {
+        for _ in 0..READS {
+            // No more than one train carries: what is left over would be sent alone, at the price of the train.
+            if self.used + Session::sealed_len(context.mtu, context.mtu) > udp::TRAIN_MAX && self.used > 0 {
+                break;
+            }
             // The virtio header lands in the room for the datagram's header, the packet where it is sealed.
             let start = self.used + Session::HEAD;
             let buffer = &mut self.arena[start - virtio::LEN..start + READ];
@@ -321,21 +326,21 @@ impl Inward {
     }
 
     /// Receives datagrams until there are no more or the batch is full. True if there were any.
-    ///
-    /// # Errors
-    /// What the socket says but `WouldBlock`.
-    pub fn receive(&mut self, socket: &UdpSocket, drops: &Drops) -> io::Result<bool> {
+    pub fn receive(&mut self, socket: &UdpSocket, drops: &Drops) -> bool {
         self.clear();
-        while self.used < BATCH {
+        for _ in 0..READS {
+            if self.used >= BATCH {
+                break;
+            }
             match socket.receive(&mut self.arena[self.used..self.used + READ]) {
                 Ok(received) if received.truncated => drops.count(Reason::Truncated),
                 Ok(received) => self.admit(&received),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                // There is no more; or it is an error of an earlier datagram, and the socket goes on.
+                Err(_) => break,
             }
         }
-        Ok(!self.trains.is_empty())
+        !self.trains.is_empty()
     }
 
     fn clear(&mut self) {
@@ -355,7 +360,7 @@ impl Inward {
             path: received.path,
             ecn: received.ecn,
         });
-        // An empty datagram takes a byte, so that a flood of them fills the batch too.
+        // An empty datagram takes a byte, so that each has its place.
         self.used = end + usize::from(start == end);
     }
 

@@ -173,8 +173,7 @@ impl<C: Send + 'static> Worker<C> {
     /// One batch inward. True if there may be more.
     fn inward(&mut self) -> bool {
         let Some(socket) = &self.socket else { return false };
-        // An error here is of an earlier datagram; the socket goes on.
-        let busy = self.inward.receive(socket, &self.shared.drops).unwrap_or(false);
+        let busy = self.inward.receive(socket, &self.shared.drops);
         if busy {
             self.collect();
             let (inward, mut context) = (&mut self.inward, context!(self));
