@@ -213,3 +213,26 @@ impl<K: Bits, V: Copy + Eq> Trie<K, V> {
 fn pair(bit: usize, one: u32, other: u32) -> [u32; 2] {
     if bit == 0 { [one, other] } else { [other, one] }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Peers come and go for years: their nodes must not stay.
+    #[test]
+    fn what_is_removed_leaves_no_nodes_behind() {
+        let mut trie = Trie::<u32, u32>::new();
+        let keys: Vec<_> = (0..1000_u32).map(|number| number.wrapping_mul(0x9e37_79b9)).collect();
+        for _ in 0..3 {
+            for key in &keys {
+                trie.insert(*key, 32, 1);
+            }
+            assert!(trie.nodes.len() < 2 * keys.len(), "fewer forks than prefixes");
+            for key in &keys {
+                assert!(trie.remove(*key, 32, 1));
+            }
+            assert_eq!(trie.root, NONE);
+            assert_eq!(trie.free.len(), trie.nodes.len());
+        }
+    }
+}
