@@ -9,6 +9,7 @@
 #   unit     cargo test of the workspace
 #   doc      cargo doc, warnings are errors
 #   arrows   which crate may use which
+#   deny     cargo deny: licences, sources and bans of the dependencies
 #   loom     the models of what threads share
 #   release  cargo build --release
 #   netns    the cases in network namespaces; arguments: [--list] [--jobs N] [NAME...]
@@ -18,17 +19,24 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/packages.sh"
 cd "$root"
 
-stages=(setup fmt clippy unit doc arrows loom release netns)
+stages=(setup fmt clippy unit doc arrows deny loom release netns)
+tools=(cargo-deny@0.20.2)
 peers=(boringtun-cli@0.7.1 gotatun-cli@0.10.2)
 
 stage_setup() {
   install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64
   need_cargo
-  local peer
-  for peer in "${peers[@]}"; do
-    grep -qs "^\"${peer/@/ } " target/peers/.crates.toml || cargo_as_user install --root target/peers --locked "$peer"
-  done
+  install_crates target/peers "${peers[@]}"
+  install_crates target/tools "${tools[@]}"
   netns-tests/guest/build.sh
+}
+
+# Installs crates' programs in a folder, unless those versions are there.
+install_crates() {
+  local folder=$1 crate
+  for crate in "${@:2}"; do
+    grep -qs "^\"${crate/@/ } " "$folder/.crates.toml" || cargo_as_user install --root "$folder" --locked "$crate"
+  done
 }
 
 stage_fmt() { cargo_as_user fmt --all --check; }
@@ -42,6 +50,11 @@ stage_doc() { RUSTDOCFLAGS="-D warnings" cargo_as_user doc --workspace --no-deps
 stage_arrows() {
   [ -x .ci/arrows ] || fail "no .ci/arrows"
   .ci/arrows
+}
+
+# Licences, sources and bans. The advisories need a database from the network, so they are not part of this.
+stage_deny() {
+  PATH="$root/target/tools/bin:$PATH" cargo_as_user deny --offline check bans licenses sources
 }
 
 # Models live in modules named loom_tests. A folder of its own: the flag changes every dependency.

@@ -162,7 +162,7 @@ def bad_requests(net):
         code = ask(device, f"set=1\n{bad}\n\n")[0]
         assert code in (EINVAL, EPROTO), f"{bad!r}: errno {code}"
     for bad in ("endpoint=nowhere", "endpoint=192.0.2.1", "endpoint=192.0.2.1:99999", "allowed_ip=10.0.0.0/33",
-                "allowed_ip=fd00::/129", "allowed_ip=x/8", "preshared_key=1",
+                "allowed_ip=fd00::/129", "allowed_ip=10.0.0.0", "allowed_ip=x/8", "preshared_key=1",
                 "persistent_keepalive_interval=65536", "persistent_keepalive_interval=-1", "protocol_version=2",
                 "remove=false", "update_only=false", "replace_allowed_ips=false"):
         code = ask(device, f"set=1\npublic_key={key}\n{bad}\n\n")[0]

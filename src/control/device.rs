@@ -114,6 +114,7 @@ impl Device {
         let now = clock::both();
         match note {
             Note::Unsent(peer, packet) => {
+                self.catch_up();
                 if let Err(refused) = self.tunnel.handle_unsent(peer, &packet, now) {
                     self.drops.count(Reason::Protocol(refused));
                 }
@@ -127,6 +128,15 @@ impl Device {
         }
         self.carry_out();
         true
+    }
+
+    /// A packet left the device, so it must be up: the kernel's word of that may come later than the packet.
+    fn catch_up(&mut self) {
+        if !self.link.up
+            && let Ok(link) = link::find(&self.name)
+        {
+            self.handle_network(Event::Link(link));
+        }
     }
 
     /// Load is judged by the depth of the queue, and believed for a second.
@@ -241,12 +251,12 @@ impl Device {
                 Change::ReplacePeers => self.tunnel.remove_all_peers(),
                 Change::RemovePeer(key) => self.tunnel.remove_peer(&key),
                 Change::Peer(key, change) => {
+                    // As in the kernel, our own key among the peers is passed over.
                     if let Err(refused) = self.tunnel.change_peer(&key, change, now) {
-                        tracing::debug!("{}: peer {key}: {refused}", self.name);
+                        tracing::error!("{}: peer {key}: {refused}", self.name);
                     }
                 }
             }
-            self.carry_out();
         }
         Errno::Success
     }
@@ -293,6 +303,7 @@ impl Device {
             }
             Event::Link(link) if link.index == self.link.index => {
                 if link.mtu != self.mtu.swap(link.mtu, Ordering::Relaxed) {
+                    self.tunnel.set_mtu(link.mtu);
                     self.bound_super_packets(link.mtu);
                 }
                 if link.up != self.link.up {

@@ -64,7 +64,7 @@ pub struct Interface {
     ended: mpsc::Receiver<Ended>,
     end: mpsc::Sender<Ended>,
     control: Option<thread::JoinHandle<()>>,
-    _uapi: Arc<Uapi>,
+    uapi: Arc<Uapi>,
 }
 
 impl Interface {
@@ -115,7 +115,7 @@ impl Interface {
                 .context("cannot start the control thread")?
         };
         serve(&uapi, &inbox, end.clone())?;
-        Ok(Self { inbox, ended, end, control: Some(control), _uapi: uapi })
+        Ok(Self { inbox, ended, end, control: Some(control), uapi })
     }
 
     /// Waits for the end.
@@ -151,6 +151,7 @@ impl Remote {
 
 impl Drop for Interface {
     fn drop(&mut self) {
+        self.uapi.remove();
         self.inbox.command(Command::Stop);
         if let Some(Err(_)) = self.control.take().map(thread::JoinHandle::join) {
             tracing::error!("the control thread panicked");

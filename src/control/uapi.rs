@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::Command;
 use crate::datapath::Inbox;
+use crate::net::link;
 
 /// Where `wg` looks for sockets.
 const DIRECTORY: &str = "/var/run/wireguard";
@@ -25,11 +26,18 @@ const CLIENTS: usize = 64;
 /// How long a client may take for its next bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A listening UAPI socket. Its file goes away with it.
+/// A listening UAPI socket.
 #[derive(Debug)]
 pub(super) struct Uapi {
     path: PathBuf,
     listener: UnixListener,
+    removed: AtomicBool,
+}
+
+impl Drop for Uapi {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }
 
 impl Uapi {
@@ -54,7 +62,7 @@ impl Uapi {
         let listener = listener?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
-        Ok(Self { path, listener })
+        Ok(Self { path, listener, removed: AtomicBool::new(false) })
     }
 
     /// Serves clients until the socket's file is gone. Then the process should end.
@@ -81,6 +89,15 @@ impl Uapi {
         Ok(())
     }
 
+    /// Removes the socket's file, which ends [`Self::serve`]. Only the first time: a file that is there later is another
+    /// process's.
+    pub(super) fn remove(&self) {
+        if !self.removed.swap(true, Ordering::Relaxed) {
+            // It may be gone already: that is one of the ways to end.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+
     fn accept(&self, inbox: &Arc<Inbox<Command>>, clients: &Arc<AtomicUsize>) {
         let Ok((stream, _)) = self.listener.accept() else { return };
         if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS {
@@ -100,13 +117,6 @@ impl Uapi {
     }
 }
 
-impl Drop for Uapi {
-    fn drop(&mut self) {
-        // It may be gone already: that is one of the ways to end.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
 /// Counts a client for as long as it is served.
 struct Client(Arc<AtomicUsize>);
 
@@ -122,13 +132,14 @@ fn converse(mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     while let Some(bytes) = read_request(&mut stream)? {
-        let request = match Request::parse(&bytes) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!("UAPI request: {error}");
-                return stream.write_all(emit_errno(error.errno()).as_bytes());
-            }
-        };
+        let request =
+            match Request::parse_scoped(&bytes, &|name| link::find(name).ok().map(|link| link.index)) {
+                Ok(request) => request,
+                Err(error) => {
+                    tracing::error!("UAPI request: {error}");
+                    return stream.write_all(emit_errno(error.errno()).as_bytes());
+                }
+            };
         let (reply, answer) = mpsc::sync_channel(1);
         inbox.command(Command::Uapi(request, reply));
         let answer = answer.recv().map_err(|_| io::Error::other("the interface is going away"))?;

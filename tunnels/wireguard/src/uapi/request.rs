@@ -186,6 +186,9 @@ impl Section {
                     Some(prefix) => (false, prefix),
                     None => (true, value.strip_prefix('+').unwrap_or(value)),
                 };
+                // An address without a length is a mistake, though it has a meaning elsewhere.
+                let prefix =
+                    Some(prefix).filter(|prefix| prefix.contains('/')).ok_or(Reason::BadAllowedIp)?;
                 Prefix::from_str(prefix)
                     .map_err(|_| Reason::BadAllowedIp)
                     .map(|prefix| change.allowed_ips.push((add, prefix)))
