@@ -25,7 +25,7 @@ pub fn datapath_inward(data: &[u8]) {
     let flags = input.byte();
     let offloads = Offloads { tun_tso: flags & 1 == 0, tun_uso: flags & 2 == 0, ..Offloads::default() };
     let born = Time::from_secs(1_000);
-    let mut side = Side::new(&offloads, born);
+    let mut side = Side::new(&offloads, keys::seed(data), born);
     for _ in 0..3 {
         if input.is_empty() {
             break;
@@ -64,10 +64,10 @@ struct Side {
 }
 
 impl Side {
-    fn new(offloads: &Offloads, born: Time) -> Self {
+    fn new(offloads: &Offloads, seed: u64, born: Time) -> Self {
         let traffic = Arc::new(Traffic::new(PEER, None));
-        let local = Session::new(traffic.clone(), &keys::session(2, 1), INDEX, 8, false, born);
-        let remote = Session::new(traffic.clone(), &keys::session(1, 2), 8, INDEX, true, born);
+        let local = Session::new(traffic.clone(), &keys::session_of(seed, 2, 1), INDEX, 8, false, born);
+        let remote = Session::new(traffic.clone(), &keys::session_of(seed, 1, 2), 8, INDEX, true, born);
         let mut routes = AllowedIps::default();
         for (range, peer) in [("10.0.0.0/8", 1), ("fd00::/8", 1), ("10.9.0.0/16", 2)] {
             routes.insert(range.parse().expect("a range"), PeerId::new(peer));

@@ -2,6 +2,8 @@
 
 use adit_packet::{Ecn, IpHeader, Sum, Version, checksum, ecn, ip};
 
+use crate::packet;
+
 /// One packet, perhaps padded. The parsers agree with one another, and a mark changes the mark alone.
 pub fn packet_ip(data: &[u8]) {
     let trimmed = ip::trim(data);
@@ -20,8 +22,11 @@ pub fn packet_ip(data: &[u8]) {
     }
     addresses(data);
     assert_eq!(Sum::of(data).fold(), naive(data));
+    let mut mended = data.to_vec();
+    packet::mend(&mut mended);
     for outer in [Ecn::NotEct, Ecn::Ect1, Ecn::Ect0, Ecn::Ce] {
         marked(data, outer);
+        marked(&mended, outer);
     }
 }
 

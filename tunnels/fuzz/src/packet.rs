@@ -41,9 +41,8 @@ pub(crate) fn follow(before: &[u8], len: usize) -> Vec<u8> {
     if packet[0] >> 4 == 4 {
         add(&mut packet[4..6], 1);
     }
-    if transport.1 == TCP {
+    if let Some(sequence) = sequence(before) {
         let at = transport.0 + 4;
-        let sequence = u32::from_be_bytes([packet[at], packet[at + 1], packet[at + 2], packet[at + 3]]);
         packet[at..at + 4].copy_from_slice(&sequence.wrapping_add(payload as u32).to_be_bytes());
     }
     mend(&mut packet);
@@ -56,6 +55,13 @@ const UDP: u8 = 17;
 /// Bytes of all headers of a TCP or UDP packet.
 pub(crate) fn header_len(packet: &[u8]) -> Option<usize> {
     layout(packet).map(|(len, _)| len)
+}
+
+/// The TCP sequence number.
+pub(crate) fn sequence(packet: &[u8]) -> Option<u32> {
+    let (_, (at, protocol)) = layout(packet)?;
+    let field = packet.get(at + 4..)?.first_chunk()?;
+    (protocol == TCP).then_some(u32::from_be_bytes(*field))
 }
 
 /// Bytes of all headers; where the transport begins, and which one it is.

@@ -49,6 +49,8 @@ fn pieces(bytes: &[u8], buffer: &[u8], segments: &Segments) {
     let mut payload = Vec::new();
     for (at, len) in segments.iter() {
         let piece = &buffer[at..at + len];
+        let ahead = payload.len() as u32;
+        assert_eq!(packet::sequence(piece), packet::sequence(bytes).map(|first| first.wrapping_add(ahead)));
         assert_eq!(adit_packet::ip::trim(piece), Some(len));
         assert!(packet::is_sound(piece));
         payload.extend_from_slice(&piece[headers..]);

@@ -1,10 +1,11 @@
 //! Requests of `wg`, and the answers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use adit_noise::{Now, Time};
+use adit_noise::{Now, PublicKey, Time};
 use adit_wireguard::uapi::{self, Change, DeviceStatus, MAX_LINE, Request};
-use adit_wireguard::{Output, PeerError, Tunnel};
+use adit_wireguard::{Output, PeerError, PeerStatus, Tunnel};
 
 const NOW: Now = Now { mono: Time::from_secs(1_000), wall: Duration::from_secs(1_700_000_000) };
 
@@ -15,8 +16,11 @@ pub fn wireguard_uapi(data: &[u8]) {
         Ok(Request::Set(changes)) => {
             form(data, &changes);
             let (port, mark) = numbers(&changes);
-            let told = tell(&apply(changes), port, mark);
-            assert_eq!(tell(&again(&told), port, mark), told, "what is told can be set");
+            let tunnel = apply(changes);
+            let told = tell(&tunnel, port, mark);
+            let again = again(&told);
+            assert_eq!(tell(&again, port, mark), told, "what is told can be set");
+            assert_eq!(peers(&again), peers(&tunnel), "all is told");
         }
         Err(error) => {
             let lines = data.split(|octet| *octet == b'\n').count();
@@ -95,6 +99,16 @@ fn apply(changes: Vec<Change>) -> Tunnel {
 fn tell(tunnel: &Tunnel, listen_port: u16, fwmark: u32) -> String {
     let device = DeviceStatus { private_key: tunnel.private_key(), listen_port, fwmark };
     uapi::emit_get(device, tunnel.peers()).to_string()
+}
+
+/// All that can be set of the peers.
+fn peers(tunnel: &Tunnel) -> BTreeMap<PublicKey, String> {
+    let settings = |peer: PeerStatus| {
+        let preshared = peer.preshared_key.to_hex();
+        let shown = (preshared.as_str(), peer.endpoint, peer.persistent_keepalive, peer.allowed_ips);
+        (peer.public_key, format!("{shown:?}"))
+    };
+    tunnel.peers().map(settings).collect()
 }
 
 /// Sets what was told: without the lines that only tell.
