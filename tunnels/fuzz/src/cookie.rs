@@ -53,7 +53,8 @@ pub fn noise_cookie(data: &[u8]) {
     assert_eq!(message.ends_with(&[0; MAC]), age >= LIFETIME);
     let valid = age < LIFETIME && wait + age < LIFETIME;
     let mut other = source;
-    other[input.below(18)] ^= input.byte();
+    let (at, change) = (input.below(18), input.byte());
+    other[at] ^= change;
     assert!(other == source || checker.verify_mac2(&message, &other, then).is_err());
     assert_eq!(checker.verify_mac2(&message, &source, then).is_ok(), valid);
     let sent = message.clone();
