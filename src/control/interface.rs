@@ -104,10 +104,10 @@ impl Interface {
         let (end, ended) = mpsc::channel();
         let device = Device::new(name.clone(), link, mtu, offloads, inbox.clone(), workers);
         let control = {
-            let end = end.clone();
+            let farewell = Farewell(end.clone());
             let run = move || {
+                let _farewell = farewell;
                 device.run();
-                let _ = end.send(Ended::DeviceGone);
             };
             thread::Builder::new()
                 .name("control".into())
@@ -128,6 +128,15 @@ impl Interface {
     #[must_use]
     pub fn remote(&self) -> Remote {
         Remote { inbox: self.inbox.clone(), end: self.end.clone() }
+    }
+}
+
+/// Says that the control thread ended, however it did.
+struct Farewell(mpsc::Sender<Ended>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        let _ = self.0.send(Ended::DeviceGone);
     }
 }
 

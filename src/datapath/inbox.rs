@@ -31,7 +31,7 @@ pub enum Note {
     Want(PeerId),
     /// The first authentic packet came under a session, named by its index.
     Confirmed(u32),
-    /// The device is gone.
+    /// A worker ended: the device is gone.
     Gone,
 }
 

@@ -96,6 +96,13 @@ impl Drop for WorkerHandle {
     }
 }
 
+impl<C> Drop for Worker<C> {
+    /// However a worker ends, the interface ends with it: one that is half alive would only puzzle.
+    fn drop(&mut self) {
+        self.inbox.note(Note::Gone);
+    }
+}
+
 impl<C: Send + 'static> Worker<C> {
     /// Starts a worker for a queue. `mtu` is the device's, kept current by the control thread.
     ///
@@ -138,9 +145,7 @@ impl<C: Send + 'static> Worker<C> {
                 Err(error) => Err(error),
             };
             if let Err(error) = wait {
-                tracing::debug!("the device is gone: {error}");
-                self.inbox.note(Note::Gone);
-                return;
+                return tracing::debug!("the device is gone: {error}");
             }
         }
     }

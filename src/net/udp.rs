@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use adit_packet::Ecn;
 use adit_wireguard::{Local, Session, Udp};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::offload::Offloads;
@@ -182,10 +183,18 @@ pub fn self_test(wanted: &Offloads) -> Offloads {
     }
     let mut arrived = Vec::new();
     let mut buffer = vec![0; 1 << 16];
-    while let Ok(received) = receiver.receive(&mut buffer) {
+    while arrived.len() < bytes.len() && readable(&receiver) {
+        let Ok(received) = receiver.receive(&mut buffer) else { break };
         arrived.extend_from_slice(buffer.get(..received.len).unwrap_or_default());
     }
     if arrived == bytes { *wanted } else { refused }
+}
+
+/// Waits a little for something to receive: on a busy machine even the loopback interface takes its time.
+fn readable(socket: &UdpSocket) -> bool {
+    let patience = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+    let mut fds = [PollFd::new(socket, PollFlags::IN)];
+    poll(&mut fds, Some(&patience)).is_ok_and(|ready| ready > 0)
 }
 
 fn pair(wanted: &Offloads) -> io::Result<(UdpSocket, UdpSocket)> {
@@ -208,6 +217,7 @@ mod tests {
                 local: None,
             };
             sender.send(&path, &[9; 2_500], 1_000, Ecn::Ect0).unwrap();
+            assert!(readable(&receiver));
             let received = receiver.receive(&mut vec![0; 1 << 16]).unwrap();
             assert_eq!((received.len, received.stride, received.ecn), (2_500, 1_000, Ecn::Ect0));
             assert_eq!(received.path.remote.port(), sender.port);
@@ -222,6 +232,7 @@ mod tests {
         let local = Some(Local { address: "127.0.0.77".parse().unwrap(), interface: 1 });
         let path = Udp { remote: (Ipv4Addr::LOCALHOST, receiver.port).into(), local };
         sender.send(&path, b"x", 1, Ecn::NotEct).unwrap();
+        assert!(readable(&receiver));
         let received = receiver.receive(&mut [0; 2_000]).unwrap();
         assert_eq!(received.path.remote.ip().to_string(), "127.0.0.77");
     }
@@ -243,6 +254,7 @@ mod tests {
         let (sender, receiver) = pair(&Offloads::default()).unwrap();
         let path = Udp { remote: (Ipv4Addr::LOCALHOST, receiver.port).into(), local: None };
         sender.send(&path, &[0; 3_000], 3_000, Ecn::NotEct).unwrap();
+        assert!(readable(&receiver));
         assert!(receiver.receive(&mut [0; 1_000]).unwrap().truncated);
     }
 }
