@@ -105,7 +105,7 @@ mod tests {
 }
 
 #[cfg(all(test, loom))]
-mod model {
+mod loom_tests {
     use loom::sync::Arc;
     use loom::thread;
 
