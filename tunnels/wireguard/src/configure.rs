@@ -25,8 +25,9 @@ impl Tunnel {
         Some(&self.device.identity.as_ref()?.private)
     }
 
-    /// Replaces the private key, or takes it away. All sessions end, since they are those of the old key; a peer with the
-    /// public key that is ours now is removed, and those with a persistent keepalive are greeted. To set the key that is set already changes nothing.
+    /// Replaces the private key, or takes it away. All sessions end, since they are those of the old key; a peer
+    /// with the public key that is ours now is removed, and those with a persistent keepalive are greeted. To set the
+    /// key that is set already changes nothing.
     pub fn set_private_key(&mut self, key: Option<PrivateKey>, now: Now) {
         if key.as_ref() == self.private_key() {
             return;
@@ -51,8 +52,8 @@ impl Tunnel {
         self.device.mtu = mtu;
     }
 
-    /// Brings the interface up or down. Up: peers with a persistent keepalive are greeted. Down: sessions and handshakes
-    /// end, what waits is dropped, no message is answered.
+    /// Brings the interface up or down. Up: peers with a persistent keepalive are greeted. Down: sessions and
+    /// handshakes end, what waits is dropped, no message is answered.
     pub fn set_up(&mut self, up: bool, now: Now) {
         if std::mem::replace(&mut self.device.up, up) == up {
             return;
@@ -190,9 +191,8 @@ impl Peer {
             self.preshared_key = key;
             self.end_sessions(device);
         }
-        if let Some(remote) = change.endpoint
-            && self.endpoint().map(|endpoint| endpoint.remote()) != Some(remote)
-        {
+        if let Some(remote) = change.endpoint {
+            // The same remote address too: whoever sets it wants our own address on the path chosen anew.
             self.traffic.endpoint.set(Some(Endpoint::udp(remote)));
         }
         let before = self.persistent_keepalive;

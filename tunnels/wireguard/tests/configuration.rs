@@ -230,6 +230,19 @@ fn a_peer_without_an_endpoint_cannot_be_sent_to() {
 }
 
 #[test]
+fn our_address_on_the_path_is_forgotten_when_the_endpoint_is_set_even_to_the_same() {
+    let mut world = World::connected();
+    let path = world.sticky();
+    let (key, id, at) = (world.parties[B].public(), world.parties[A].peer(), world.at);
+    world.parties[A].traffic[&id].endpoint.set(Some(path));
+    world.parties[A].change(&key, PeerChange::default(), at);
+    assert_eq!(world.parties[A].traffic[&id].endpoint.get(), Some(path), "nothing was said of it");
+    let same = PeerChange { endpoint: Some(path.remote()), ..PeerChange::default() };
+    world.parties[A].change(&key, same, at);
+    assert_eq!(world.parties[A].traffic[&id].endpoint.get(), Some(path.without_local()));
+}
+
+#[test]
 fn packets_that_wait_are_dropped_with_the_interface() {
     let mut world = World::new(None);
     world.send(A, b"one");
