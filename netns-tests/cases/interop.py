@@ -4,9 +4,7 @@ import time
 from lab.case import case
 from lab.site import wired
 from lab.traffic import iperf3, ping
-
-PEERS = ("adit", "wireguard-go", "boringtun-cli", "gotatun-cli", "kernel")
-
+from lab.wireguard import PEERS
 
 #   a: adit ---- wire ---- b: the peer
 @case(peer=PEERS, first=("adit-first", "peer-first"), family=("v4", "v6"), psk=("psk", "plain"))

@@ -2,6 +2,7 @@
 from lab.case import case
 from lab.site import wired
 from lab.traffic import ping, reaches
+from lab.wireguard import PEERS
 
 
 def restart(site, pair, knows_endpoint=True, keepalive=None, crash=False):
@@ -14,7 +15,7 @@ def restart(site, pair, knows_endpoint=True, keepalive=None, crash=False):
 
 
 #   a: adit (restarted) ---- wire ---- b: peer
-@case(peer=("adit", "wireguard-go"), how=("stop", "crash"))
+@case(peer=PEERS, how=("stop", "crash"))
 def adit_comes_back(net, peer, how):
     """A restarted adit starts a new handshake with its first packet; its peer accepts the new session at once."""
     pair = wired(net, right=peer).start()
@@ -26,7 +27,7 @@ def adit_comes_back(net, peer, how):
 
 
 #   a: adit ---- wire ---- b: peer (restarted)
-@case(peer=("adit", "wireguard-go"))
+@case(peer=PEERS)
 def peer_comes_back(net, peer):
     """adit accepts the handshake of a peer that lost its session, and uses the new one."""
     pair = wired(net, right=peer).start()

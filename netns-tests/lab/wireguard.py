@@ -11,15 +11,17 @@ from lab import process
 from lab.wait import until
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."))
-PEERS = f"{ROOT}/target/peers/bin"
+PEER_PROGRAMS = f"{ROOT}/target/peers/bin"
 ADIT = os.environ.get("ADIT_WIREGUARD") or f"{ROOT}/target/release/adit-wireguard"
 # What to start for each implementation, in the foreground; the device's name comes last.
 PROGRAMS = {
     "adit": [ADIT, "-f"],
     "wireguard-go": ["/usr/bin/wireguard-go", "-f"],
-    "boringtun-cli": [f"{PEERS}/boringtun-cli", "--disable-drop-privileges", "-f"],
-    "gotatun-cli": [f"{PEERS}/gotatun", "--disable-drop-privileges", "-f"],
+    "boringtun-cli": [f"{PEER_PROGRAMS}/boringtun-cli", "--disable-drop-privileges", "-f"],
+    "gotatun-cli": [f"{PEER_PROGRAMS}/gotatun", "--disable-drop-privileges", "-f"],
 }
+# Every implementation there is to talk to.
+PEERS = (*PROGRAMS, "kernel")
 ENVIRONMENT = {"LOG_LEVEL": "error"}
 SOCKETS = "/var/run/wireguard"
 
