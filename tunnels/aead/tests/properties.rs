@@ -65,7 +65,12 @@ proptest! {
     }
 
     #[test]
-    fn another_key_or_algorithm_opens_nothing(secret: [u8; 32], nonce: Nonce, text in vec(any::<u8>(), 0..300), at: Index) {
+    fn another_key_or_algorithm_opens_nothing(
+        secret: [u8; 32],
+        nonce: Nonce,
+        text in vec(any::<u8>(), 0..300),
+        at: Index,
+    ) {
         let key = Key::new(Algorithm::ChaCha20Poly1305, &Secret::from(&secret));
         let mut sealed = slot(&text);
         key.seal(nonce, &[], &mut sealed).unwrap();
@@ -89,7 +94,12 @@ proptest! {
     }
 
     #[test]
-    fn random_input_is_refused(key in key(), nonce: Nonce, aad in vec(any::<u8>(), 0..64), mut data in vec(any::<u8>(), 0..300)) {
+    fn random_input_is_refused(
+        key in key(),
+        nonce: Nonce,
+        aad in vec(any::<u8>(), 0..64),
+        mut data in vec(any::<u8>(), 0..300),
+    ) {
         let expected = if data.len() < TAG { Error::TooShort } else { Error::Auth };
         prop_assert_eq!(key.open(nonce, &aad, &mut data), Err(expected));
     }

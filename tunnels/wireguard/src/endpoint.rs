@@ -2,7 +2,8 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-/// Where a peer's datagrams come from and go to. Today a UDP address; a tunnel that rides on another carrier adds its own.
+/// Where a peer's datagrams come from and go to. Today a UDP address; a tunnel that rides on another carrier adds its
+/// own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Endpoint {

@@ -45,7 +45,8 @@ impl Peer {
         self.traffic.endpoint.update(|endpoint| endpoint.map(Endpoint::without_local));
     }
 
-    /// Sends an initiation. `None` if that is not possible: no endpoint, a public key that is no key, no random numbers.
+    /// Sends an initiation. `None` if that is not possible: no endpoint, a public key that is no key, no random
+    /// numbers.
     fn initiate(&mut self, device: &mut Device, now: Now) -> Option<()> {
         let to = self.endpoint()?;
         let stamp = self.handshake.next_stamp(now.wall);

@@ -19,7 +19,8 @@
 //!            poll_output: Transmit, Peer, Session, Current, Routes, Dropped;  poll_timeout
 //! ```
 //!
-//! Source: J. A. Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel"; section numbers in this crate are its own.
+//! Source: J. A. Donenfeld, "WireGuard: Next Generation Kernel Network Tunnel"; section numbers in this crate
+//! are its own.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 

@@ -114,7 +114,8 @@ fn put(message: &mut [u8], at: usize, bytes: [u8; 4]) -> Option<()> {
     Some(())
 }
 
-/// Writes the header of a data message whose packet of `len` bytes lies behind it, and zeros from the packet to the end.
+/// Writes the header of a data message whose packet of `len` bytes lies behind it, and zeros from the packet to the
+/// end.
 pub(crate) fn emit_data(datagram: &mut [u8], receiver: u32, counter: u64, len: usize) {
     let Some((header, sealed)) = datagram.split_first_chunk_mut::<DATA_HEADER>() else {
         return;

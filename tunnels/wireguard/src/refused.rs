@@ -40,7 +40,8 @@ refused! {
     NoPrivateKey "no_private_key" "no private key",
     /// A handshake message whose first MAC is wrong: its sender does not know our public key.
     BadMac1 "bad_mac1" "mac1 does not verify",
-    /// A handshake message without a proof of its source address came under load; a cookie was sent instead of an answer.
+    /// A handshake message without a proof of its source address came under load; a cookie was sent instead of an
+    /// answer.
     UnderLoad "under_load" "under load, cookie sent",
     /// Too many handshake messages from one source under load.
     RateLimited "rate_limited" "too many handshake messages from this source",

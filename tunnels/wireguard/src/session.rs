@@ -62,7 +62,8 @@ impl Session {
     /// What a datagram has beside the padded packet, in bytes: header and tag.
     pub const OVERHEAD: usize = DATA_HEADER + TAG;
 
-    /// A session from a handshake: `local` is the index that the peer sends to us, `remote` the one we send to the peer.
+    /// A session from a handshake: `local` is the index that the peer sends to us, `remote` the one we send to the
+    /// peer.
     #[must_use]
     pub fn new(
         peer: Arc<Traffic>,
@@ -98,12 +99,6 @@ impl Session {
         self.local
     }
 
-    /// When the handshake ended.
-    #[must_use]
-    pub fn born(&self) -> Time {
-        self.born
-    }
-
     /// True if we began the handshake: only the initiator renews by time, so that both ends do not (section 6.2).
     #[must_use]
     pub fn is_initiator(&self) -> bool {
@@ -129,13 +124,15 @@ impl Session {
             || (self.initiator && self.age(now) >= timers::REKEY_AFTER_TIME)
     }
 
-    /// True if a packet received now should bring about a new handshake, lest the session end in the middle of a one-way flow.
+    /// True if a packet received now should bring about a new handshake, lest the session end in the middle of a
+    /// one-way flow.
     #[must_use]
     pub fn is_stale_for_receiving(&self, now: Time) -> bool {
         self.initiator && self.age(now) >= timers::REKEY_ON_RECEIVE_TIME
     }
 
-    /// True for the first authentic packet on a session that the peer began: the peer has the keys, it may be sent with.
+    /// True for the first authentic packet on a session that the peer began: the peer has the keys, it may be sent
+    /// with.
     pub fn confirm(&self) -> bool {
         !self.confirmed.load(Ordering::Relaxed) && !self.confirmed.swap(true, Ordering::AcqRel)
     }
@@ -147,11 +144,12 @@ impl Session {
         DATA_HEADER + padded + TAG
     }
 
-    /// Seals packets in place. Each slot then is the datagram. Between packets there must be [`Self::HEAD`] and [`Self::TAIL`].
+    /// Seals packets in place. Each slot then is the datagram. Between packets there must be [`Self::HEAD`]
+    /// and [`Self::TAIL`].
     ///
     /// # Errors
-    /// [`Refused::Exhausted`] if the key may not seal so many more, [`Refused::Length`] if a slot leaves the arena or lacks
-    /// the room around it. Nothing is sealed then, and none of the slots may be sent.
+    /// [`Refused::Exhausted`] if the key may not seal so many more, [`Refused::Length`] if a slot leaves the arena or
+    /// lacks the room around it. Nothing is sealed then, and none of the slots may be sent.
     pub fn seal(&self, arena: &mut [u8], slots: &mut [Slot], mtu: usize) -> Result<(), Refused> {
         let numbers = self.sent.reserve(slots.len() as u64).ok_or(Refused::Exhausted)?;
         for (slot, number) in slots.iter_mut().zip(numbers) {

@@ -79,7 +79,8 @@ impl Traffic {
         }
     }
 
-    /// Asks for a new session. True for the first that asks since [`Self::clear_want`]: that one tells the control half.
+    /// Asks for a new session. True for the first that asks since [`Self::clear_want`]: that one tells the control
+    /// half.
     pub fn want_handshake(&self) -> bool {
         !self.wants_handshake.load(Ordering::Relaxed) && !self.wants_handshake.swap(true, Ordering::AcqRel)
     }

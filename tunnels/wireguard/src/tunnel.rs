@@ -18,8 +18,8 @@ const SLICE: usize = 64;
 
 /// One WireGuard interface: its peers, their handshakes and timers.
 ///
-/// Every call may leave [`Output`]s and move the deadline: drain [`Self::poll_output`], then ask [`Self::poll_timeout`].
-/// `now` never goes back from one call to the next.
+/// Every call may leave [`Output`]s and move the deadline: drain [`Self::poll_output`], then ask
+/// [`Self::poll_timeout`]. `now` never goes back from one call to the next.
 #[derive(Debug)]
 pub struct Tunnel {
     pub(crate) device: Device,

@@ -194,12 +194,12 @@ fn a_wish_that_was_met_already_begins_nothing() {
 fn our_address_on_the_path_is_forgotten_when_a_handshake_is_repeated() {
     let mut world = World::new(None);
     world.weather.lost = 1000;
-    let path = Some(world.sticky());
+    let path = world.sticky();
     let id = world.parties[A].peer();
-    world.parties[A].traffic[&id].endpoint.set(path);
+    world.parties[A].traffic[&id].endpoint.set(Some(path));
     world.send(A, b"data");
     world.run(6.0);
-    assert_eq!(world.parties[A].paths, [path.unwrap(), path.unwrap().without_local()]);
+    assert_eq!(world.parties[A].paths, [path, path.without_local()]);
 }
 
 #[test]

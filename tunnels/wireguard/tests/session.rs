@@ -72,14 +72,14 @@ fn our_address_on_the_path_is_forgotten_when_data_stays_unanswered() {
     let mut world = World::connected();
     world.run(60.0);
     world.weather.lost = 1000;
-    let path = Some(world.sticky());
+    let path = world.sticky();
     let id = world.parties[A].peer();
-    world.parties[A].traffic[&id].endpoint.set(path);
+    world.parties[A].traffic[&id].endpoint.set(Some(path));
     world.send(A, b"data");
     world.run(14.0);
-    assert_eq!(world.parties[A].traffic[&id].endpoint.get(), path);
+    assert_eq!(world.parties[A].traffic[&id].endpoint.get(), Some(path));
     world.run(2.0);
-    assert_eq!(*world.parties[A].paths.last().unwrap(), path.unwrap().without_local());
+    assert_eq!(*world.parties[A].paths.last().unwrap(), path.without_local());
 }
 
 #[test]

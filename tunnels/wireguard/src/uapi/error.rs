@@ -9,8 +9,6 @@ pub enum Errno {
     Io = -5,
     /// A value or a key is wrong: EINVAL.
     Invalid = -22,
-    /// There is no such thing: ENODEV.
-    NoDevice = -19,
     /// The caller may not: EPERM.
     NotPermitted = -1,
     /// A line that is no `key=value`, or too long: EPROTO.
