@@ -99,6 +99,45 @@ fn an_empty_set_and_a_get_are_requests() {
 }
 
 #[test]
+fn a_request_ends_with_its_first_blank_line() {
+    assert_eq!(Request::split(b"get=1\n\n"), Some(7));
+    for part in ["", "\n", "get=1", "get=1\n", "set=1\nlisten_port=1\n"] {
+        assert_eq!(Request::split(part.as_bytes()), None, "{part:?}");
+    }
+    assert_eq!(Request::split(b"set=1\n\nget=1\n"), Some(7), "though the next is not whole");
+    assert_eq!(Request::split(b"\n\nget=1\n\n"), Some(2), "wrong, and over");
+}
+
+#[test]
+fn requests_in_one_write_are_told_apart() {
+    let written = b"set=1\nlisten_port=1\n\nget=1\n\nset=1\nfwmark=2\n\nget=";
+    let (mut rest, mut requests) = (&written[..], Vec::new());
+    while let Some(len) = Request::split(rest) {
+        let (request, next) = rest.split_at(len);
+        requests.push(Request::parse(request).unwrap());
+        rest = next;
+    }
+    assert!(matches!(&requests[0], Request::Set(changes) if matches!(changes[..], [Change::ListenPort(1)])));
+    assert!(matches!(&requests[1], Request::Get));
+    assert!(matches!(&requests[2], Request::Set(changes) if matches!(changes[..], [Change::Fwmark(2)])));
+    assert_eq!((requests.len(), rest), (3, &b"get="[..]));
+}
+
+proptest! {
+    /// However a request comes in, to search on from the last byte finds the same end as to search all of it.
+    #[test]
+    fn the_end_of_a_request_is_found_in_pieces(text in "[a\n]{0,40}", cut in 1_usize..40) {
+        let bytes = text.as_bytes();
+        let cut = cut.min(bytes.len());
+        let before = Request::split(&bytes[..cut]);
+        let seen = cut.saturating_sub(1);
+        let pieces = before.or_else(|| Request::split(&bytes[seen..]).map(|len| seen + len));
+        prop_assert_eq!(pieces, Request::split(bytes));
+        prop_assert_eq!(Request::split(bytes), text.find("\n\n").map(|at| at + 2));
+    }
+}
+
+#[test]
 fn what_is_not_a_request_is_refused_with_its_line() {
     use Reason::*;
     assert_refused("", 1, Unfinished, -71);

@@ -56,6 +56,15 @@ impl Request {
         bytes.ends_with(b"\n\n")
     }
 
+    /// The length of the first whole request in `bytes`, through its first blank line; `None` while that is still to
+    /// come. What follows is the next request.
+    ///
+    /// More bytes need not be searched from the start: the search may begin at the last byte of those searched before.
+    #[must_use]
+    pub fn split(bytes: &[u8]) -> Option<usize> {
+        bytes.windows(2).position(|pair| pair == b"\n\n").map(|at| at + 2)
+    }
+
     /// Reads a whole request, its blank line included. Link-local endpoints name their interface by number.
     ///
     /// # Errors
