@@ -19,7 +19,7 @@ const WORD: &str = "ready\n";
 pub fn detach(more: &[&str]) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(program);
-    command.args(std::env::args_os().skip(1)).args(more).env(READY, "1");
+    command.args(more).args(std::env::args_os().skip(1)).env(READY, "1");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context("cannot start the process in the background")?;
     let stdout = child.stdout.take().context("no pipe to the process in the background")?;

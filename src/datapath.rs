@@ -19,6 +19,7 @@ mod table;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
+mod train;
 mod worker;
 
 use std::io::{self, ErrorKind, IoSlice};
@@ -35,6 +36,7 @@ pub use mailbox::Mailbox;
 pub use table::{Change, Table};
 pub use worker::{Letter, Worker, WorkerHandle};
 
+use self::train::run;
 use crate::net::offload::Offloads;
 use crate::net::tun::TunQueue;
 use crate::net::udp::{self, UdpSocket};
@@ -121,8 +123,7 @@ impl Outward {
         self.clear();
         let mut read_any = false;
         for _ in 0..READS {
-            // No more than one train carries: what is left over would be sent alone, at the price of the train.
-            if self.used + Session::sealed_len(context.mtu, context.mtu) > udp::TRAIN_MAX && self.used > 0 {
+            if !self.has_room(context.mtu) {
                 break;
             }
             // The virtio header lands in the room for the datagram's header, the packet where it is sealed.
@@ -134,11 +135,17 @@ impl Outward {
                     self.admit(start, read.saturating_sub(virtio::LEN), context);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Err(error),
+                // One packet that the kernel could not hand over.
+                Err(_) => context.drops.count(Reason::Malformed),
             }
         }
         Ok(read_any)
+    }
+
+    /// No more than one train carries: what is left over would be sent alone, at the price of the train.
+    fn has_room(&self, mtu: usize) -> bool {
+        self.used == 0 || self.used + Session::sealed_len(mtu, mtu) <= udp::TRAIN_MAX
     }
 
     fn clear(&mut self) {
@@ -232,7 +239,9 @@ impl Outward {
                     }
                     self.singly = self.next.0 + train;
                 }
-                Err(_) if path.local.is_some() => self.forget_local(context),
+                Err(error) if path.local.is_some() && udp::is_no_address(&error) => {
+                    self.forget_local(context)
+                }
                 Err(_) => {
                     context.drops.count(Reason::SendFailed);
                     self.next.0 += 1;
@@ -252,28 +261,15 @@ impl Outward {
     /// The kernel did not take the local address: it may be gone. The route chooses another.
     fn forget_local<C>(&mut self, context: &mut Context<'_, C>) {
         let group = &mut self.groups[self.next.1];
-        group.to = group.to.map(Endpoint::without_local);
-        if let (Some(peer), Some(to)) = (context.table.peer(group.peer), group.to) {
-            peer.roam(to);
+        let gone = group.to;
+        group.to = gone.map(Endpoint::without_local);
+        if let Some(peer) = context.table.peer(group.peer) {
+            // The peer may have moved since the batch was sealed: that stays.
+            peer.traffic
+                .endpoint
+                .update(|now| if now == gone { now.map(Endpoint::without_local) } else { now });
         }
     }
-}
-
-/// How many datagrams at the front of `slots` can leave as one train of at most `most`: each as long as the first but the
-/// last, which may be shorter; all with one congestion mark; none apart from its neighbour in the arena.
-fn run(slots: &[Slot], most: usize) -> usize {
-    let Some(first) = slots.first() else { return 0 };
-    let most = most.min(udp::TRAIN_MAX / first.len.max(1)).max(1);
-    let mut count = 1;
-    for pair in slots.windows(2).take(most - 1) {
-        let (before, slot) = (pair[0], pair[1]);
-        let joins = before.len == first.len && slot.len <= first.len && slot.ecn == first.ecn;
-        if !joins || slot.start != before.range().end {
-            break;
-        }
-        count += 1;
-    }
-    count
 }
 
 // ----------------------------------------------------------------------------------------------------------- inward
@@ -332,7 +328,11 @@ impl Inward {
             if self.used >= BATCH {
                 break;
             }
-            match socket.receive(&mut self.arena[self.used..self.used + READ]) {
+            let received = socket.receive(&mut self.arena[self.used..self.used + READ]);
+            if let Ok(received) = &received {
+                drops.add(Reason::ReceiveQueueFull, received.lost.into());
+            }
+            match received {
                 Ok(received) if received.truncated => drops.count(Reason::Truncated),
                 Ok(received) => self.admit(&received),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

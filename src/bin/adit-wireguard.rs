@@ -28,6 +28,9 @@ struct Arguments {
     /// Worker threads, each with a queue of the device and a UDP socket; by default one a processor, up to 4.
     #[arg(long, env = "ADIT_WORKERS", value_parser = clap::value_parser!(u16).range(1..=64))]
     workers: Option<u16>,
+    /// Keep each worker on a processor of its own.
+    #[arg(long, env = "ADIT_PIN")]
+    pin: bool,
     /// Offloads that may be used, of tun_tso, tun_uso, udp_gso, udp_gro; or "none".
     #[arg(long, env = "ADIT_OFFLOADS", default_value_t)]
     offloads: Offloads,
@@ -55,7 +58,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     let processors = available_parallelism().map_or(1, usize::from);
     let workers = arguments.workers.map_or(processors.min(WORKERS), usize::from);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot listen to signals")?;
-    let options = Options { name: arguments.name.clone(), workers, offloads: arguments.offloads };
+    let options =
+        Options { name: arguments.name.clone(), workers, offloads: arguments.offloads, pin: arguments.pin };
     let interface = Interface::start(&options)?;
     let remote = interface.remote();
     spawn(move || {
@@ -63,7 +67,8 @@ fn run(arguments: &Arguments) -> Result<()> {
             .forever()
             .for_each(|signal| if signal == SIGUSR1 { remote.log_drops() } else { remote.stop() })
     });
-    background::ready(arguments.log_level > LevelFilter::ERROR)?;
+    // Who says how much is to be logged wants to see it.
+    background::ready(std::env::var_os("LOG_LEVEL").is_some() || arguments.log_level > LevelFilter::ERROR)?;
     // Not within the log line: that is not evaluated unless it is printed.
     let ended = interface.wait();
     tracing::info!("{}: ends: {ended:?}", arguments.name);

@@ -9,15 +9,17 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use adit_noise::Time;
+use adit_packet::Ecn;
 use adit_wireguard::uapi::{Change, DeviceStatus, Errno, Request, emit_errno, emit_get};
-use adit_wireguard::{Endpoint, Output, PeerId, Traffic, Tunnel};
+use adit_wireguard::{Endpoint, Output, PeerId, Traffic, Tunnel, Udp};
 use zeroize::Zeroizing;
 
+use super::carrier::Carrier;
 use crate::clock;
 use crate::datapath::{self, Drops, Handshake, Inbox, Letter, Note, Reason, Taken, UNDER_LOAD, WorkerHandle};
-use crate::net::link::{self, Event, Link, Settings};
+use crate::net::link::{self, Event};
 use crate::net::offload::Offloads;
-use crate::net::udp::{self, UdpSocket};
+use crate::net::tun::TunHandle;
 
 /// Handshakes looked at between two looks at everything else: some milliseconds of work.
 const HANDSHAKES_PER_TURN: usize = 16;
@@ -33,7 +35,7 @@ pub enum Command {
     Network(Event),
     /// Write the drop counters to the log.
     LogDrops,
-    /// End, for this reason.
+    /// End.
     Stop,
 }
 
@@ -41,15 +43,14 @@ pub enum Command {
 #[derive(Debug)]
 pub struct Device {
     name: String,
-    link: Link,
+    /// Keeps the device for the monitor, which asks after it.
+    tun: Arc<TunHandle>,
+    up: bool,
     mtu: Arc<AtomicUsize>,
-    offloads: Offloads,
     tunnel: Tunnel,
     peers: HashMap<PeerId, Arc<Traffic>>,
     workers: Vec<WorkerHandle>,
-    sockets: Vec<Arc<UdpSocket>>,
-    port: u16,
-    mark: u32,
+    carrier: Carrier,
     inbox: Arc<Inbox<Command>>,
     drops: Drops,
     loaded_at: Option<Time>,
@@ -60,7 +61,7 @@ impl Device {
     #[must_use]
     pub fn new(
         name: String,
-        link: Link,
+        tun: Arc<TunHandle>,
         mtu: Arc<AtomicUsize>,
         offloads: Offloads,
         inbox: Arc<Inbox<Command>>,
@@ -68,15 +69,13 @@ impl Device {
     ) -> Self {
         Self {
             name,
-            link: Link { up: false, ..link },
+            tun,
+            up: false,
             mtu,
-            offloads,
             tunnel: Tunnel::new(),
             peers: HashMap::new(),
+            carrier: Carrier::new(workers.len(), offloads),
             workers,
-            sockets: Vec::new(),
-            port: 0,
-            mark: 0,
             inbox,
             drops: Drops::default(),
             loaded_at: None,
@@ -132,10 +131,9 @@ impl Device {
 
     /// A packet left the device, so it must be up: the kernel's word of that may come later than the packet.
     fn catch_up(&mut self) {
-        if !self.link.up
-            && let Ok(link) = link::find(&self.name)
-        {
-            self.handle_network(Event::Link(link));
+        // It cannot be found if it is in another network namespace.
+        if !self.up && self.tun.name().and_then(|name| link::find(&name)).map_or(true, |link| link.up) {
+            self.set_up(true);
         }
     }
 
@@ -194,17 +192,11 @@ impl Device {
         self.workers.iter().for_each(|worker| worker.post(letter.clone()));
     }
 
-    fn transmit(&self, to: Endpoint, ecn: adit_packet::Ecn, datagram: &[u8]) {
-        let Some(socket) = self.sockets.first() else { return self.drops.count(Reason::NoCarrier) };
-        let Endpoint::Udp(path) = to else { return self.drops.count(Reason::NoCarrier) };
-        let mut sent = socket.send(&path, datagram, datagram.len(), ecn);
-        if sent.is_err() && path.local.is_some() {
-            let path = adit_wireguard::Udp { local: None, ..path };
-            sent = socket.send(&path, datagram, datagram.len(), ecn);
-        }
-        if let Err(error) = sent {
+    fn transmit(&self, to: Endpoint, ecn: Ecn, datagram: &[u8]) {
+        if let Err(error) = self.carrier.send(to, datagram, ecn) {
             tracing::debug!("{}: send to {}: {error}", self.name, to.remote());
-            self.drops.count(Reason::SendFailed);
+            let closed = error.kind() == io::ErrorKind::NotConnected;
+            self.drops.count(if closed { Reason::NoCarrier } else { Reason::SendFailed });
         }
     }
 
@@ -215,7 +207,11 @@ impl Device {
                 let answer = match request {
                     Request::Get => {
                         let private_key = self.tunnel.private_key();
-                        let device = DeviceStatus { private_key, listen_port: self.port, fwmark: self.mark };
+                        let device = DeviceStatus {
+                            private_key,
+                            listen_port: self.carrier.port(),
+                            fwmark: self.carrier.mark(),
+                        };
                         emit_get(device, self.tunnel.peers())
                     }
                     Request::Set(changes) => emit_errno(self.handle_set(changes)).into(),
@@ -243,7 +239,8 @@ impl Device {
                     }
                 }
                 Change::Fwmark(mark) => {
-                    if let Err(error) = self.set_mark(mark) {
+                    self.forget_local(|_| true);
+                    if let Err(error) = self.carrier.set_mark(mark) {
                         tracing::error!("{}: firewall mark {mark:#x}: {error}", self.name);
                         return errno(&error);
                     }
@@ -263,89 +260,67 @@ impl Device {
 
     /// Listens on a port from now on, on a free one for 0. What was listened on before stays if that fails.
     fn listen(&mut self, port: u16) -> io::Result<()> {
-        if port == self.port && port != 0 {
-            return Ok(());
-        }
-        let sockets = UdpSocket::bind(port, self.workers.len(), self.mark, &self.offloads)?;
-        if self.link.up {
-            self.carry(sockets);
-        } else {
-            // Only whether the port is free was to be found out. The sockets open when the interface goes up.
-            self.port = port;
+        if self.carrier.listen(port, self.up)? {
+            self.forget_local(|_| true);
+            self.share_sockets();
         }
         Ok(())
     }
 
-    fn set_mark(&mut self, mark: u32) -> io::Result<()> {
-        self.sockets.iter().try_for_each(|socket| socket.set_mark(mark))?;
-        self.mark = mark;
-        Ok(())
-    }
-
-    /// Hands each worker its socket; none if there are none.
-    fn carry(&mut self, sockets: Vec<UdpSocket>) {
-        if let Some(socket) = sockets.first() {
-            self.port = socket.port();
-        }
-        self.sockets = sockets.into_iter().map(Arc::new).collect();
+    /// Hands each worker its socket, or takes it away.
+    fn share_sockets(&self) {
         for (at, worker) in self.workers.iter().enumerate() {
-            worker.post(Letter::Carrier(self.sockets.get(at).cloned()));
+            worker.post(Letter::Carrier(self.carrier.socket(at)));
             worker.wake();
+        }
+    }
+
+    /// Forgets the local addresses of the peers' paths that this is true of: routes choose anew.
+    fn forget_local(&self, of: impl Fn(&Udp) -> bool) {
+        for traffic in self.peers.values() {
+            let matches = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Udp(path) if of(path));
+            traffic.endpoint.update(|endpoint| {
+                endpoint.map(|endpoint| if matches(&endpoint) { endpoint.without_local() } else { endpoint })
+            });
         }
     }
 
     /// Follows the network. False if our own link is gone.
     fn handle_network(&mut self, event: Event) -> bool {
         match event {
-            Event::Gone(index) if index == self.link.index => {
+            Event::Gone(_) => {
                 tracing::info!("{}: the link was deleted", self.name);
                 return false;
             }
-            Event::Link(link) if link.index == self.link.index => {
+            Event::Link(link) => {
                 if link.mtu != self.mtu.swap(link.mtu, Ordering::Relaxed) {
                     self.tunnel.set_mtu(link.mtu);
-                    self.bound_super_packets(link.mtu);
                 }
-                if link.up != self.link.up {
+                if link.up != self.up {
                     self.set_up(link.up);
                 }
-                self.link = link;
             }
-            // An address that answers left from may be gone, or no longer the right one: routes choose anew.
-            Event::Routes => {
-                for traffic in self.peers.values() {
-                    if let Some(endpoint) = traffic.endpoint.get() {
-                        traffic.endpoint.set(Some(endpoint.without_local()));
-                    }
-                }
+            Event::AddressGone(address) => {
+                self.forget_local(|path| path.local.is_some_and(|local| local.address == address));
             }
-            Event::Gone(_) | Event::Link(_) => {}
+            Event::Route(range) => self.forget_local(|path| range.contains(path.remote.ip())),
         }
         true
     }
 
-    fn bound_super_packets(&self, mtu: usize) {
-        let gso_max_segments = Some(udp::train_segments(mtu));
-        if let Err(error) = link::set(self.link.index, &Settings { gso_max_segments, ..Settings::default() })
-        {
-            tracing::error!("{}: cannot bound super-packets: {error}", self.name);
-        }
-    }
-
     fn set_up(&mut self, up: bool) {
-        let sockets = match up {
-            true => UdpSocket::bind(self.port, self.workers.len(), self.mark, &self.offloads),
-            false => Ok(Vec::new()),
-        };
-        match sockets {
-            Ok(sockets) => self.carry(sockets),
-            Err(error) => {
-                tracing::error!("{}: port {}: {error}; nothing is sent or received", self.name, self.port)
-            }
+        self.up = up;
+        if !up {
+            self.carrier.close();
+        } else if let Err(error) = self.carrier.open() {
+            let port = self.carrier.port();
+            tracing::error!("{}: port {port}: {error}; nothing is sent or received", self.name);
         }
+        self.share_sockets();
         self.tunnel.set_up(up, clock::both());
         self.carry_out();
-        tracing::info!("{}: {}, port {}", self.name, if up { "up" } else { "down" }, self.port);
+        let state = if up { "up" } else { "down" };
+        tracing::info!("{}: {state}, port {}", self.name, self.carrier.port());
     }
 
     fn log_drops(&self) {

@@ -12,13 +12,13 @@ use super::{Command, Device, monitor};
 use crate::datapath::{Inbox, Worker};
 use crate::net::link::{self, Settings};
 use crate::net::offload::Offloads;
-use crate::net::tun::Tun;
+use crate::net::tun::{Tun, TunQueue};
 use crate::net::udp;
 
 /// The MTU of an interface that nobody has set one for: what fits 1,500 bytes with IPv6 outside, as everywhere in WireGuard.
 const MTU: usize = 1_420;
-/// Super-packets that wait in the device at most: 64 of 61 KiB are 3 ms at 10 Gbit/s. Small packets wait as one each, so
-/// that bursts of them need more room than super-packets do; this is the compromise.
+/// Packets or super-packets that wait in a queue of the device at most; the kernel's own default. Small packets come in
+/// bursts and need as much; that many super-packets would be 24 ms at 10 Gbit/s, but a TCP sender's window ends sooner.
 const QUEUE_LEN: usize = 500;
 
 /// How an interface is made.
@@ -30,6 +30,8 @@ pub struct Options {
     pub workers: usize,
     /// Offloads that may be used.
     pub offloads: Offloads,
+    /// Whether each worker is kept on one processor.
+    pub pin: bool,
 }
 
 /// Reads an interface's name: what the kernel takes, and what is the name of a file too.
@@ -74,6 +76,9 @@ impl Interface {
     /// What failed, in words.
     pub fn start(options: &Options) -> Result<Self> {
         let name = &options.name;
+        if cfg!(feature = "null") {
+            tracing::error!("{name}: this program was built for measurements and DOES NOT ENCRYPT");
+        }
         let uapi =
             Arc::new(Uapi::bind(name).with_context(|| format!("cannot make the UAPI socket of {name}"))?);
         let wanted = udp::self_test(&options.offloads);
@@ -88,23 +93,24 @@ impl Interface {
             );
         }
         let inbox = Arc::new(Inbox::default());
-        // Before the link is looked at, so that no change falls between.
-        monitor::start(name, &inbox).context("cannot follow the state of links")?;
-        let link = link::find(name).context("cannot find the new TUN device")?;
+        let (end, ended) = mpsc::channel();
+        let farewell = Farewell(end.clone(), Ended::DeviceGone);
+        let handle = tun.queues.first().map(TunQueue::handle).context("a TUN device without a queue")??;
+        let handle = Arc::new(handle);
+        let link = monitor::start(&handle, &inbox, farewell).context("cannot follow the state of links")?;
         let gso_max_segments = Some(udp::train_segments(MTU));
         let settings = Settings { mtu: Some(MTU), queue_len: Some(QUEUE_LEN), gso_max_segments };
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
         let mtu = Arc::new(AtomicUsize::new(MTU));
         let queues = tun.queues.into_iter().enumerate();
-        let workers =
-            queues.map(|(at, queue)| Worker::start(at, queue, &offloads, inbox.clone(), mtu.clone()));
+        let workers = queues
+            .map(|(at, queue)| Worker::start(at, queue, &offloads, options.pin, inbox.clone(), mtu.clone()));
         let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
 
-        let (end, ended) = mpsc::channel();
-        let device = Device::new(name.clone(), link, mtu, offloads, inbox.clone(), workers);
+        let device = Device::new(name.clone(), handle, mtu, offloads, inbox.clone(), workers);
         let control = {
-            let farewell = Farewell(end.clone());
+            let farewell = Farewell(end.clone(), Ended::DeviceGone);
             let run = move || {
                 let _farewell = farewell;
                 device.run();
@@ -131,12 +137,12 @@ impl Interface {
     }
 }
 
-/// Says that the control thread ended, however it did.
-struct Farewell(mpsc::Sender<Ended>);
+/// Says that a thread ended, however it did: the interface ends with it.
+pub(super) struct Farewell(mpsc::Sender<Ended>, Ended);
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        let _ = self.0.send(Ended::DeviceGone);
+        let _ = self.0.send(self.1);
     }
 }
 
@@ -169,12 +175,12 @@ impl Drop for Interface {
 }
 
 fn serve(uapi: &Arc<Uapi>, inbox: &Arc<Inbox<Command>>, end: mpsc::Sender<Ended>) -> Result<()> {
-    let (uapi, inbox) = (uapi.clone(), inbox.clone());
+    let (uapi, inbox, farewell) = (uapi.clone(), inbox.clone(), Farewell(end, Ended::SocketGone));
     let run = move || {
+        let _farewell = farewell;
         if let Err(error) = uapi.serve(&inbox) {
             tracing::error!("UAPI socket: {error}");
         }
-        let _ = end.send(Ended::SocketGone);
     };
     thread::Builder::new().name("uapi-listener".into()).spawn(run).context("cannot serve the UAPI socket")?;
     Ok(())

@@ -1,5 +1,6 @@
 //! What drives the protocols: one thread for each interface, which owns the control half and tells the workers.
 
+mod carrier;
 mod device;
 mod interface;
 mod monitor;

@@ -1,42 +1,102 @@
-//! Tells the control thread what becomes of links, addresses and routes.
+//! Tells the control thread what becomes of its link, and of the addresses and routes of this machine.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Weak};
 
-use super::Command;
-use crate::datapath::Inbox;
-use crate::net::link::{Event, Monitor, find};
+use adit_wireguard::Prefix;
 
-/// Follows the link `name` and the routes until the control thread is gone.
+use super::Command;
+use super::interface::Farewell;
+use crate::datapath::Inbox;
+use crate::net::link::{self, Event, Link, Settings, Watch};
+use crate::net::tun::TunHandle;
+use crate::net::udp;
+
+/// A thread's worth of following one link.
+struct Monitor {
+    watch: Watch,
+    link: Link,
+    tun: Weak<TunHandle>,
+    inbox: Weak<Inbox<Command>>,
+}
+
+/// Follows the link of a TUN device until the control thread is gone, also into another network namespace. Returns what
+/// the link is at first; every change after that is told.
 ///
 /// # Errors
 /// What the system says: no netlink socket or no thread is left.
-pub(super) fn start(name: &str, inbox: &Arc<Inbox<Command>>) -> io::Result<()> {
-    let monitor = Monitor::new()?;
-    let inbox = Arc::downgrade(inbox);
-    let name = name.to_owned();
-    std::thread::Builder::new()
-        .name("monitor".into())
-        .spawn(move || follow(&monitor, &name, &inbox))
-        .map(drop)
+pub(super) fn start(
+    tun: &Arc<TunHandle>,
+    inbox: &Arc<Inbox<Command>>,
+    farewell: Farewell,
+) -> io::Result<Link> {
+    // Before the link is looked at, so that no change falls between.
+    let watch = Watch::new()?;
+    let link = link::find(&tun.name()?)?;
+    let monitor = Monitor { watch, link, tun: Arc::downgrade(tun), inbox: Arc::downgrade(inbox) };
+    let run = move || {
+        let _farewell = farewell;
+        if let Err(error) = monitor.follow() {
+            tracing::error!("the link cannot be followed any more: {error}");
+        }
+    };
+    std::thread::Builder::new().name("monitor".into()).spawn(run)?;
+    Ok(link)
 }
 
-fn follow(monitor: &Monitor, name: &str, inbox: &Weak<Inbox<Command>>) {
-    loop {
-        let events = match monitor.read() {
-            Ok(events) => events,
-            // Changes were lost: what is true now is asked for.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                find(name).map(Event::Link).into_iter().chain([Event::Routes]).collect()
+impl Monitor {
+    fn follow(mut self) -> io::Result<()> {
+        loop {
+            let events = match self.watch.read() {
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.everything(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => Vec::new(),
+                events => events?,
+            };
+            for event in events {
+                let event = match event {
+                    Event::Link(link) if link.index == self.link.index => self.changed(link),
+                    Event::Gone(index) if index == self.link.index => match self.follow_to_namespace() {
+                        Ok(link) => Event::Link(link),
+                        Err(_) => event,
+                    },
+                    Event::Link(_) | Event::Gone(_) => continue,
+                    Event::Route(_) | Event::AddressGone(_) => event,
+                };
+                let Some(inbox) = self.inbox.upgrade() else { return Ok(()) };
+                inbox.command(Command::Network(event));
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Vec::new(),
-            Err(error) => {
-                return tracing::error!("netlink: {error}; changes of links are not followed any more");
-            }
-        };
-        let Some(inbox) = inbox.upgrade() else { return };
-        for event in events {
-            inbox.command(Command::Network(event));
         }
+    }
+
+    /// Changes were lost: what is true now.
+    fn everything(&self) -> Vec<Event> {
+        let name = self.tun.upgrade().and_then(|tun| tun.name().ok());
+        let link = name.and_then(|name| link::find(&name).ok()).map(Event::Link);
+        let any = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
+        let routes = any.into_iter().filter_map(|any| Prefix::new(any, 0).ok()).map(Event::Route);
+        link.into_iter().chain(routes).collect()
+    }
+
+    /// Our link changed. What a super-packet may be goes with its MTU.
+    fn changed(&mut self, link: Link) -> Event {
+        if link.mtu != self.link.mtu {
+            let gso_max_segments = Some(udp::train_segments(link.mtu));
+            if let Err(error) = link::set(link.index, &Settings { gso_max_segments, ..Settings::default() }) {
+                tracing::error!("cannot bound super-packets: {error}");
+            }
+        }
+        self.link = link;
+        Event::Link(link)
+    }
+
+    /// The link left this network namespace. Fails if it is gone altogether; otherwise this thread goes after it.
+    fn follow_to_namespace(&mut self) -> io::Result<Link> {
+        let tun = self.tun.upgrade().ok_or(io::ErrorKind::NotFound)?;
+        tun.enter_namespace()?;
+        self.watch = Watch::new()?;
+        self.link = link::find(&tun.name()?)?;
+        tracing::info!("{}: followed to another network namespace", tun.name()?);
+        Ok(self.link)
     }
 }

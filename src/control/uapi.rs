@@ -99,7 +99,15 @@ impl Uapi {
     }
 
     fn accept(&self, inbox: &Arc<Inbox<Command>>, clients: &Arc<AtomicUsize>) {
-        let Ok((stream, _)) = self.listener.accept() else { return };
+        let stream = match self.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) => {
+                // As when no descriptor is left: it lasts, and the client stays in the queue.
+                tracing::error!("{}: {error}", self.path.display());
+                return std::thread::sleep(Duration::from_millis(100));
+            }
+        };
         if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS {
             clients.fetch_sub(1, Ordering::Relaxed);
             return tracing::error!("{}: more than {CLIENTS} clients", self.path.display());
@@ -142,7 +150,8 @@ fn converse(mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
             };
         let (reply, answer) = mpsc::sync_channel(1);
         inbox.command(Command::Uapi(request, reply));
-        let answer = answer.recv().map_err(|_| io::Error::other("the interface is going away"))?;
+        let answer =
+            answer.recv_timeout(PATIENCE).map_err(|_| io::Error::other("the interface is going away"))?;
         stream.write_all(answer.as_bytes())?;
     }
     Ok(())

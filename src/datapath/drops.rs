@@ -17,6 +17,8 @@ pub enum Reason {
     UnsentQueueFull,
     /// The kernel did not take a datagram.
     SendFailed,
+    /// The socket's queue had no room for a datagram.
+    ReceiveQueueFull,
     /// The receive buffer was too short for a datagram.
     Truncated,
     /// A datagram that is no WireGuard message.
@@ -39,16 +41,17 @@ pub enum Reason {
 
 use Reason::{
     Congestion, DeliverFailed, Expired, HandshakeQueueFull, Malformed, NoCarrier, NoRoute, NotWireguard,
-    Protocol, SendFailed, Source, Truncated, UnknownSession, UnsentQueueFull,
+    Protocol, ReceiveQueueFull, SendFailed, Source, Truncated, UnknownSession, UnsentQueueFull,
 };
 
 /// The reasons of the data path itself, in the order of the packet's journey, with their stable names.
-const OWN: [(Reason, &str); 13] = [
+const OWN: [(Reason, &str); 14] = [
     (Malformed, "malformed"),
     (NoRoute, "no_route"),
     (NoCarrier, "no_carrier"),
     (UnsentQueueFull, "unsent_queue_full"),
     (SendFailed, "send_failed"),
+    (ReceiveQueueFull, "receive_queue_full"),
     (Truncated, "truncated"),
     (NotWireguard, "not_wireguard"),
     (HandshakeQueueFull, "handshake_queue_full"),
@@ -81,14 +84,15 @@ impl Reason {
             NoCarrier => 2,
             UnsentQueueFull => 3,
             SendFailed => 4,
-            Truncated => 5,
-            NotWireguard => 6,
-            HandshakeQueueFull => 7,
-            UnknownSession => 8,
-            Expired => 9,
-            Source => 10,
-            Congestion => 11,
-            DeliverFailed => 12,
+            ReceiveQueueFull => 5,
+            Truncated => 6,
+            NotWireguard => 7,
+            HandshakeQueueFull => 8,
+            UnknownSession => 9,
+            Expired => 10,
+            Source => 11,
+            Congestion => 12,
+            DeliverFailed => 13,
             Protocol(refused) => OWN.len() + refused as usize,
         }
     }

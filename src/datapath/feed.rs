@@ -18,7 +18,7 @@ impl Outward {
         self.clear();
         let mut reads = reads.into_iter();
         let mut taken = 0;
-        while self.used < BATCH
+        while self.has_room(context.mtu)
             && let Some(read) = reads.next()
         {
             let start = self.used + Session::HEAD;
@@ -57,7 +57,7 @@ impl Inward {
         {
             let len = bytes.len().min(READ);
             self.arena[self.used..self.used + len].copy_from_slice(&bytes[..len]);
-            self.admit(&Received { len, stride, path, ecn, truncated: false });
+            self.admit(&Received { len, stride, path, ecn, truncated: false, lost: 0 });
             taken += 1;
         }
         taken

@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{Change, Context, Drops, Inbox, Inward, Mailbox, Note, Outward, Table};
 use crate::clock;
@@ -104,7 +105,7 @@ impl<C> Drop for Worker<C> {
 }
 
 impl<C: Send + 'static> Worker<C> {
-    /// Starts a worker for a queue. `mtu` is the device's, kept current by the control thread.
+    /// Starts a worker for a queue, kept on the processor of its number if `pin`. `mtu` is the device's, kept current by the control thread.
     ///
     /// # Errors
     /// What the system says: no descriptor or no thread is left.
@@ -112,6 +113,7 @@ impl<C: Send + 'static> Worker<C> {
         number: usize,
         tun: TunQueue,
         offloads: &Offloads,
+        pin: bool,
         inbox: Arc<Inbox<C>>,
         mtu: Arc<AtomicUsize>,
     ) -> io::Result<WorkerHandle> {
@@ -128,12 +130,20 @@ impl<C: Send + 'static> Worker<C> {
             mtu,
             stopped: false,
         };
-        let thread =
-            std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run())?;
+        let thread = std::thread::Builder::new()
+            .name(format!("worker-{number}"))
+            .spawn(move || worker.run(pin.then_some(number)))?;
         Ok(WorkerHandle { shared, thread: Some(thread) })
     }
 
-    fn run(mut self) {
+    fn run(mut self, pin: Option<usize>) {
+        if let Some(processor) = pin {
+            let mut only = CpuSet::new();
+            only.set(processor % available_parallelism().map_or(1, usize::from));
+            if let Err(error) = sched_setaffinity(None, &only) {
+                tracing::error!("worker {processor} cannot be kept on one processor: {error}");
+            }
+        }
         while !self.stopped {
             self.collect();
             let step = self.outward().map(|busy| self.inward() | busy);

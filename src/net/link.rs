@@ -5,11 +5,14 @@
 )]
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use adit_wireguard::Prefix;
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// Multicast groups (linux/rtnetlink.h): links, IPv4 addresses and routes, IPv6 addresses and routes.
@@ -35,8 +38,10 @@ pub enum Event {
     Link(Link),
     /// The link of this number is gone.
     Gone(u32),
-    /// Addresses or routes changed.
-    Routes,
+    /// The route to a range came, changed or went.
+    Route(Prefix),
+    /// This machine has an address no longer.
+    AddressGone(IpAddr),
 }
 
 /// Settings of a link; `None` leaves one as it is.
@@ -116,12 +121,12 @@ fn parse(bytes: &[u8]) -> io::Result<NetlinkMessage<RouteNetlinkMessage>> {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }
 
-/// Hears of every change to links, addresses and routes in this network namespace.
-pub struct Monitor {
+/// Hears of every change to links, addresses and routes in a network namespace: that of the thread which made it.
+pub struct Watch {
     socket: Socket,
 }
 
-impl Monitor {
+impl Watch {
     /// Begins to listen.
     ///
     /// # Errors
@@ -130,12 +135,6 @@ impl Monitor {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, GROUPS))?;
         Ok(Self { socket })
-    }
-
-    /// The descriptor, to be polled for reading.
-    #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        super::sys::option::borrow(self.socket.as_raw_fd(), self)
     }
 
     /// Waits for changes. Those that this program does not know are passed over.
@@ -161,12 +160,34 @@ fn event(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Event> {
     match message {
         RouteNetlinkMessage::NewLink(link) => Some(Event::Link(describe(&link))),
         RouteNetlinkMessage::DelLink(link) => Some(Event::Gone(link.header.index)),
-        RouteNetlinkMessage::NewAddress(_)
-        | RouteNetlinkMessage::DelAddress(_)
-        | RouteNetlinkMessage::NewRoute(_)
-        | RouteNetlinkMessage::DelRoute(_) => Some(Event::Routes),
+        RouteNetlinkMessage::DelAddress(message) => {
+            message.attributes.into_iter().find_map(|attribute| match attribute {
+                AddressAttribute::Local(address) | AddressAttribute::Address(address) => {
+                    Some(Event::AddressGone(address))
+                }
+                _ => None,
+            })
+        }
+        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+            destination(&route).map(Event::Route)
+        }
         _ => None,
     }
+}
+
+/// The range that a route is to; a default route names none.
+fn destination(route: &RouteMessage) -> Option<Prefix> {
+    let named = route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(address)) => Some((*address).into()),
+        RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    });
+    let any = match route.header.address_family {
+        AddressFamily::Inet => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        AddressFamily::Inet6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        _ => return None,
+    };
+    Prefix::new(named.unwrap_or(any), route.header.destination_prefix_length).ok()
 }
 
 #[cfg(test)]

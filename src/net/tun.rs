@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::offload::Offloads;
 use super::sys::tun;
@@ -17,8 +18,6 @@ pub struct TunQueue {
 /// A TUN device just made.
 #[derive(Debug)]
 pub struct Tun {
-    /// The name, which the kernel chose if it was a pattern as `wg%d`.
-    pub name: String,
     /// Its queues, as many as were asked for.
     pub queues: Vec<TunQueue>,
     /// What it may hand over uncut: what was wanted, less what the kernel refused.
@@ -34,7 +33,7 @@ impl Tun {
         let queues = (0..queues.max(1)).map(|at| TunQueue::attach(name, queues > 1, at > 0));
         let queues = queues.collect::<io::Result<Vec<_>>>()?;
         let offloads = queues.first().map_or(Ok(*wanted), |queue| queue.set_offloads(wanted))?;
-        Ok(Self { name: name.to_owned(), queues, offloads })
+        Ok(Self { queues, offloads })
     }
 }
 
@@ -43,7 +42,7 @@ impl TunQueue {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
         tun::attach(fd.as_fd(), name, multi_queue, join)?;
-        if tun::flags(fd.as_fd())? & libc::IFF_VNET_HDR == 0 {
+        if tun::describe(fd.as_fd())?.1 & libc::IFF_VNET_HDR == 0 {
             return Err(io::Error::other("the TUN driver has no virtio-net headers (IFF_VNET_HDR)"));
         }
         Ok(Self { fd })
@@ -65,6 +64,14 @@ impl TunQueue {
         Ok(granted)
     }
 
+    /// A second hold on the device, to ask about it.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn handle(&self) -> io::Result<TunHandle> {
+        Ok(TunHandle { fd: self.fd.try_clone()? })
+    }
+
     /// Reads one packet, or super-packet, behind its virtio-net header.
     ///
     /// # Errors
@@ -80,6 +87,31 @@ impl TunQueue {
     pub fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {
         rustix::io::writev(&self.fd, pieces)?;
         Ok(())
+    }
+}
+
+/// A hold on a TUN device beside its workers'. The device does not end while there is one.
+#[derive(Debug)]
+pub struct TunHandle {
+    fd: OwnedFd,
+}
+
+impl TunHandle {
+    /// The device's name of this moment.
+    ///
+    /// # Errors
+    /// `EBADFD` once the device is deleted.
+    pub fn name(&self) -> io::Result<String> {
+        tun::describe(self.fd.as_fd()).map(|(name, _)| name)
+    }
+
+    /// Takes the calling thread to the network namespace that the device is in.
+    ///
+    /// # Errors
+    /// `EBADFD` once the device is deleted; otherwise what the kernel says.
+    pub fn enter_namespace(&self) -> io::Result<()> {
+        let namespace = tun::namespace(self.fd.as_fd())?;
+        Ok(move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use adit_packet::Ecn;
 use adit_wireguard::{Local, Session, Udp};
@@ -41,6 +42,8 @@ pub struct Received {
     pub ecn: Ecn,
     /// The buffer was too short for it.
     pub truncated: bool,
+    /// Datagrams that the socket had no room for, since the last that it had.
+    pub lost: u32,
 }
 
 /// One socket of a worker. All sockets of a device share a port; the kernel spreads peers over them.
@@ -50,6 +53,8 @@ pub struct UdpSocket {
     v6: bool,
     gso: bool,
     port: u16,
+    /// Datagrams that the socket had no room for so far, as far as it was heard.
+    overflowed: AtomicU32,
 }
 
 impl UdpSocket {
@@ -91,12 +96,17 @@ impl UdpSocket {
             socket.set_mark(mark)?;
         }
         let fd = socket.as_fd();
-        for name in [libc::SO_RCVBUFFORCE, libc::SO_SNDBUFFORCE] {
-            option::set(fd, libc::SOL_SOCKET, name, BUFFER)?;
+        let buffers = [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)];
+        for (force, ask) in buffers {
+            // Who may not pass the system's limit gets what it allows.
+            if option::set(fd, libc::SOL_SOCKET, force, BUFFER).is_err() {
+                option::set(fd, libc::SOL_SOCKET, ask, BUFFER)?;
+            }
         }
         // As the kernel's WireGuard: outer packets may be fragmented on the way, since the inner MTU is the operator's word.
         option::set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
         option::set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
+        option::set(fd, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
         if v6 {
             option::set(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)?;
             option::set(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
@@ -108,7 +118,7 @@ impl UdpSocket {
             option::set(fd, libc::SOL_UDP, libc::UDP_GRO, 1)?;
         }
         socket.bind(&any(port, v6).into())?;
-        Ok(Self { socket, v6, gso: offloads.udp_gso, port })
+        Ok(Self { socket, v6, gso: offloads.udp_gso, port, overflowed: AtomicU32::new(0) })
     }
 
     /// The local port.
@@ -121,6 +131,12 @@ impl UdpSocket {
     #[must_use]
     pub fn sends_trains(&self) -> bool {
         self.gso
+    }
+
+    /// Waits a few milliseconds for room to send. False if there is none then.
+    #[must_use]
+    pub fn wait_for_room(&self) -> bool {
+        ready(self, PollFlags::OUT, 5)
     }
 
     /// Sets the firewall mark of what is sent.
@@ -146,11 +162,13 @@ impl UdpSocket {
     /// # Errors
     /// What the kernel says: `WouldBlock`, or an ICMP error of an earlier datagram.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let msg::Received { len, stride, from, tos, local, truncated } =
+        let msg::Received { len, stride, from, tos, local, truncated, overflowed } =
             msg::receive(self.socket.as_fd(), buffer)?;
+        // The kernel's count wraps.
+        let lost = overflowed.wrapping_sub(self.overflowed.swap(overflowed, Ordering::Relaxed));
         let local = local.filter(|local: &Local| !local.address.is_unspecified());
         let path = Udp { remote: from, local };
-        Ok(Received { len, stride, path, ecn: Ecn::from_tos(tos), truncated })
+        Ok(Received { len, stride, path, ecn: Ecn::from_tos(tos), truncated, lost })
     }
 }
 
@@ -158,6 +176,13 @@ impl AsFd for UdpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// What the kernel says of a local address that it does not have, or that has no route to there.
+#[must_use]
+pub fn is_no_address(error: &io::Error) -> bool {
+    [libc::EINVAL, libc::EADDRNOTAVAIL, libc::ENETUNREACH, libc::EHOSTUNREACH]
+        .contains(&error.raw_os_error().unwrap_or(0))
 }
 
 fn any(port: u16, v6: bool) -> SocketAddr {
@@ -192,8 +217,12 @@ pub fn self_test(wanted: &Offloads) -> Offloads {
 
 /// Waits a little for something to receive: on a busy machine even the loopback interface takes its time.
 fn readable(socket: &UdpSocket) -> bool {
-    let patience = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
-    let mut fds = [PollFd::new(socket, PollFlags::IN)];
+    ready(socket, PollFlags::IN, 300)
+}
+
+fn ready(socket: &UdpSocket, what: PollFlags, milliseconds: i64) -> bool {
+    let patience = Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+    let mut fds = [PollFd::new(socket, what)];
     poll(&mut fds, Some(&patience)).is_ok_and(|ready| ready > 0)
 }
 

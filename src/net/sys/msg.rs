@@ -34,6 +34,8 @@ pub(crate) struct Received {
     pub(crate) local: Option<Local>,
     /// The buffer was too short.
     pub(crate) truncated: bool,
+    /// Datagrams that the socket's queue had no room for, since the socket was opened (`SO_RXQ_OVFL`).
+    pub(crate) overflowed: u32,
 }
 
 /// Room for every control message that we send or ask for, aligned as the kernel wants it.
@@ -212,7 +214,7 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Recei
     let len = check(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, 0) } as i64)? as usize;
     let from = from_storage(&address).ok_or_else(|| io::Error::other("a datagram without an address"))?;
     let truncated = message.msg_flags & libc::MSG_TRUNC != 0;
-    let mut received = Received { len, stride: len, from, tos: 0, local: None, truncated };
+    let mut received = Received { len, stride: len, from, tos: 0, local: None, truncated, overflowed: 0 };
     // SAFETY: the kernel has written msg_controllen bytes of well-formed control messages into the buffer, which is aligned.
     let mut at = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     while !at.is_null() {
@@ -235,6 +237,9 @@ unsafe fn read_control(header: &libc::cmsghdr, data: *const u8, received: &mut R
         match (header.cmsg_level, header.cmsg_type) {
             (libc::SOL_UDP, libc::UDP_GRO) => {
                 received.stride = data.cast::<i32>().read_unaligned().max(1) as usize;
+            }
+            (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
+                received.overflowed = data.cast::<u32>().read_unaligned()
             }
             (libc::IPPROTO_IP, libc::IP_TOS) => received.tos = data.read(),
             (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {

@@ -11,9 +11,3 @@ pub(crate) fn set(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::
     // SAFETY: the pointer is to a live i32 and the size is that of an i32; the kernel only reads it.
     check(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), size) }).map(drop)
 }
-
-/// Borrows a descriptor from its owner, for a library that only gives its number.
-pub(crate) fn borrow<T>(fd: std::os::fd::RawFd, _owner: &T) -> BorrowedFd<'_> {
-    // SAFETY: the caller passes the number of an open descriptor that the owner closes when it is dropped.
-    unsafe { BorrowedFd::borrow_raw(fd) }
-}

@@ -1,7 +1,7 @@
 //! TUN devices: the ioctls of linux/if_tun.h.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::check;
 
@@ -50,12 +50,25 @@ pub(crate) fn set_offload(fd: BorrowedFd<'_>, flags: u32) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) }).map(drop)
 }
 
-/// The flags that the device has, read back from the kernel (`TUNGETIFF`).
-pub(crate) fn flags(fd: BorrowedFd<'_>) -> io::Result<i32> {
+/// Asks for a descriptor of the network namespace that a device is in (linux/if_tun.h, Linux 5.2).
+const TUNGETDEVNETNS: libc::c_ulong = 0x54e3;
+
+/// The network namespace that the device is in.
+pub(crate) fn namespace(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: TUNGETDEVNETNS takes no argument.
+    let namespace = check(unsafe { libc::ioctl(fd.as_raw_fd(), TUNGETDEVNETNS, 0) })?;
+    // SAFETY: the call returned a new descriptor, which nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(namespace as i32) })
+}
+
+/// The device's name and its flags, read back from the kernel (`TUNGETIFF`).
+pub(crate) fn describe(fd: BorrowedFd<'_>) -> io::Result<(String, i32)> {
     // SAFETY: ifreq is plain data for which all zeros is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     // SAFETY: TUNGETIFF writes one ifreq, which outlives the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNGETIFF, &raw mut request) })?;
+    let name = request.ifr_name.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    let name = String::from_utf8(name).map_err(|_| io::ErrorKind::InvalidData)?;
     // SAFETY: TUNGETIFF fills in the flags member of the union; every bit pattern is a valid short.
-    Ok(i32::from(unsafe { request.ifr_ifru.ifru_flags }) & 0xffff)
+    Ok((name, i32::from(unsafe { request.ifr_ifru.ifru_flags }) & 0xffff))
 }

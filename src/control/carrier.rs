@@ -1,0 +1,99 @@
+//! The UDP sockets of an interface: one for each worker, all on one port.
+
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+use adit_packet::Ecn;
+use adit_wireguard::{Endpoint, Udp};
+
+use crate::net::offload::Offloads;
+use crate::net::udp::UdpSocket;
+
+/// The sockets, and what they are to be opened with.
+#[derive(Debug)]
+pub(super) struct Carrier {
+    sockets: Vec<Arc<UdpSocket>>,
+    workers: usize,
+    offloads: Offloads,
+    port: u16,
+    mark: u32,
+}
+
+impl Carrier {
+    /// No sockets yet, for so many workers.
+    pub(super) fn new(workers: usize, offloads: Offloads) -> Self {
+        Self { sockets: Vec::new(), workers, offloads, port: 0, mark: 0 }
+    }
+
+    /// The port, 0 while none was chosen.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The firewall mark, 0 for none.
+    pub(super) fn mark(&self) -> u32 {
+        self.mark
+    }
+
+    /// A worker's socket, if they are open.
+    pub(super) fn socket(&self, worker: usize) -> Option<Arc<UdpSocket>> {
+        self.sockets.get(worker).cloned()
+    }
+
+    /// Opens the sockets on the port, or on a free one if none was chosen.
+    pub(super) fn open(&mut self) -> io::Result<()> {
+        self.bind(self.port)
+    }
+
+    /// Closes them once the workers let go of theirs.
+    pub(super) fn close(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// Chooses the port, 0 for a free one; what was open stays if that fails. `up` if the sockets should be open; otherwise
+    /// it is only found out whether the port is free. True if the sockets are others now.
+    pub(super) fn listen(&mut self, port: u16, up: bool) -> io::Result<bool> {
+        if port == self.port && port != 0 && !self.sockets.is_empty() {
+            return Ok(false);
+        }
+        if up {
+            self.bind(port).map(|()| true)
+        } else {
+            UdpSocket::bind(port, 1, 0, &self.offloads)?;
+            self.port = port;
+            Ok(false)
+        }
+    }
+
+    fn bind(&mut self, port: u16) -> io::Result<()> {
+        let sockets = UdpSocket::bind(port, self.workers, self.mark, &self.offloads)?;
+        self.port = sockets.first().map_or(port, UdpSocket::port);
+        self.sockets = sockets.into_iter().map(Arc::new).collect();
+        Ok(())
+    }
+
+    /// Sets the firewall mark of what is sent from now on.
+    pub(super) fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+        self.sockets.iter().try_for_each(|socket| socket.set_mark(mark))?;
+        self.mark = mark;
+        Ok(())
+    }
+
+    /// Sends one datagram of the control thread's. It waits a little for room, since a handshake is worth more than the
+    /// data that fills the socket; and goes from another address if its own is gone.
+    ///
+    /// # Errors
+    /// `NotConnected` without sockets; otherwise what the kernel says.
+    pub(super) fn send(&self, to: Endpoint, datagram: &[u8], ecn: Ecn) -> io::Result<()> {
+        let (Some(socket), Endpoint::Udp(mut path)) = (self.sockets.first(), to) else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        loop {
+            match socket.send(&path, datagram, datagram.len(), ecn) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && socket.wait_for_room() => {}
+                Err(_) if path.local.is_some() => path = Udp { local: None, ..path },
+                sent => return sent,
+            }
+        }
+    }
+}
