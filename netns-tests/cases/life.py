@@ -5,6 +5,8 @@ import stat
 from lab.case import case
 from lab.namespace import pids
 from lab.process import gone, run
+from lab.site import PORT, wired
+from lab.traffic import ping
 from lab.wait import until
 from lab.wireguard import ADIT, Device, program
 
@@ -106,10 +108,54 @@ def wrong_usage(net):
 
 @case()
 def down_and_up(net):
-    """A link set down and up again, and an MTU changed while up, leave a working device."""
-    device = device_of(net).start()
-    for state in ("up", "down", "up"):
-        device.host.ip(f"link set {device.name} {state}")
-    device.host.ip(f"link set {device.name} mtu 1300")
-    device.host.ip(f"link set {device.name} mtu 1500")
-    assert device.alive() and device.attempt("show", device.name)[0] == 0
+    """A link set down and up again, and an MTU changed while up, leave a device that carries packets of that MTU."""
+    pair = wired(net).start()
+    device, target = pair.left.device, pair.right.inner()
+    assert ping(device.host, target) == 3
+    for _ in range(2):
+        device.host.ip(f"link set {device.name} down")
+        assert ping(device.host, target, wait=0.2) == 0, "answered through a link that is down"
+        device.host.ip(f"link set {device.name} up")
+        assert ping(device.host, target) == 3, "up again"
+        assert ping(pair.right.host, pair.left.inner()) == 3, "up again, from the other side"
+    for mtu in (1300, 1420):
+        device.host.ip(f"link set {device.name} mtu {mtu}")
+        assert ping(device.host, target, size=mtu - 28, fragment=False) == 3, f"MTU {mtu}"
+        assert ping(device.host, target, count=1, size=mtu - 27, fragment=False, wait=0.2) == 0, f"MTU {mtu} and more"
+
+
+@case()
+def after_double_dash(net):
+    """After -- comes the name, as getopt has it."""
+    device = device_of(net)
+    code, output = device.host.attempt(program("adit")[0], "--", device.name, timeout=10)
+    assert code == 0, f"exit {code}: {output}"
+    assert device.attempt("show", device.name)[0] == 0 and device.name in links(device.host)
+    pid, = pids(device.host.netns)
+    os.unlink(device.socket)
+    until(lambda: gone(pid), 3, "end of the process without its socket")
+
+
+#   inside: the device ........ a: adit and its socket ---- wire ---- b: adit
+@case()
+def moves_to_another_namespace(net):
+    """A new device moved to another namespace works there, while its UDP socket stays where it was started."""
+    pair = wired(net)
+    a, b = pair.left, pair.right
+    inside = net.host("inside")
+    a.device.start()
+    a.host.ip(f"link set {a.device.name} netns {inside.netns}")
+    a.device.host = inside
+    a.device.up(a.mtu, f"{a.inner()}/24", f"{a.inner('v6')}/64")
+    b.start()
+    pair.configure(a)
+    pair.configure(b)
+    assert a.device.alive(), "the process is gone"
+    for family in ("v4", "v6"):
+        assert ping(inside, b.inner(family)) == 3, f"{family} to b"
+        assert ping(b.host, a.inner(family)) == 3, f"{family} from b"
+    assert f":{PORT} " in a.host.run("ss", "-Hunl") and f":{PORT} " not in inside.run("ss", "-Hunl"), "UDP socket"
+    inside.ip(f"link set {a.device.name} down")
+    assert ping(b.host, a.inner(), wait=0.2) == 0, "answered through a link that is down"
+    inside.ip(f"link set {a.device.name} up")
+    assert ping(inside, b.inner()) == 3, "down and up"

@@ -6,6 +6,7 @@ from lab.capture import Capture
 from lab.case import case
 from lab.site import PORT, wired
 from lab.traffic import iperf3, ping
+from lab.wireguard import PEERS
 
 PROTOCOL = 253      # for experiments (RFC 3692): no header of its own, so a packet may be as short as its IP header
 HEADER = {"v4": 20, "v6": 40}
@@ -72,6 +73,23 @@ def ping_edges(net, mtu):
     for reverse in (False, True):
         flow = iperf3(pair.left.host, pair.right.host, pair.right.inner("v6"), reverse=reverse, size="8M")
         assert flow.bytes > 2 << 20, flow
+
+
+#   a: adit ---- wire (1500) ---- b: peer
+@case(peer=PEERS[1:], mtu=(1280, 1420), limit=60)
+def foreign_peers(net, peer, mtu):
+    """Echoes around multiples of 16 and at the MTU go and come back through every peer; longer ones are refused."""
+    pair = wired(net, right=peer).start(mtu)
+    middle = (48, 49, *range(63, 66), *range(511, 514), *range(1023, 1026))
+    lengths = (*middle, *range(mtu - 17, mtu + 1))
+    for family, headers in (("v4", 28), ("v6", 48)):
+        assert ping(pair.left.host, pair.right.inner(family)) == 3
+        wrong = [length for length in lengths
+                 if not ping(pair.left.host, pair.right.inner(family), 1, length - headers, fragment=False, wait=1)]
+        assert not wrong, f"{family}: lengths {wrong}"
+        assert ping(pair.right.host, pair.left.inner(family), 1, mtu - headers, fragment=False) == 1
+        too_long = mtu - headers + 1
+        assert ping(pair.left.host, pair.right.inner(family), 1, too_long, fragment=False, wait=0.3) == 0
 
 
 #   a: adit ---- wire (each packet by itself) ---- b: adit

@@ -4,8 +4,9 @@ import random
 import socket
 
 from lab.case import case
+from lab.process import Failed
 from lab.site import PORT, wired
-from lab.traffic import ping
+from lab.traffic import ping, reaches
 from lab.uapi import ask, hexadecimal
 from lab.wireguard import Device, keys, preshared_key
 
@@ -135,19 +136,53 @@ def many_peers(net):
     assert all(len(peer.allowed_ips) == 2 for peer in peers.values())
 
 
+#   a: adit ---- wire ---- b: adit
 @case()
 def port_in_use(net):
-    """A listen port that another program holds is refused with 'address in use', and the old port stays."""
-    device = single(net)
-    device.set("private-key", "/dev/stdin", data=keys().private)
-    device.set("listen-port", 4444)
-    device.host.ip(f"link set {device.name} up")
+    """A listen port that another program holds is refused with 'address in use', and the old port stays and works."""
+    pair = wired(net).start()
+    a, b, device = pair.left, pair.right, pair.left.device
+    assert ping(a.host, b.inner()) == 3
+    handshake = a.peer_state(b).handshake
     holder = device.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
     holder.bind(("0.0.0.0", 5555))
     code, output = device.attempt("set", device.name, "listen-port", 5555)
     assert code != 0 and "Address already in use" in output, f"exit {code}: {output}"
     assert ask(device, "set=1\nlisten_port=5555\n\n")[0] == EADDRINUSE
-    assert device.alive()
+    assert device.state().port == PORT, "it tells of another port"
+    assert f":{PORT} " in device.host.run("ss", "-Hunl"), "the old port is closed"
+    assert ping(b.host, a.inner()) == 3 and ping(a.host, b.inner()) == 3, "the old port does not work"
+    assert a.peer_state(b).handshake == handshake, "a new handshake was made"
+    # From scratch, too: this handshake comes in by the old port.
+    b.device.stop()
+    b.start()
+    pair.configure(b)
+    assert reaches(b.host, a.inner(), 5) is not None, "no handshake by the old port"
+
+
+#   a: adit, down, its port taken meanwhile ---- wire ---- b: adit
+@case()
+def port_taken_at_link_up(net):
+    """A device that finds its port taken when it comes up lives on, and opens it when told to once it is free."""
+    pair = wired(net)
+    a, b = pair.left, pair.right
+    a.device.start()
+    pair.configure(a)
+    b.start()
+    pair.configure(b)
+    holder = a.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    holder.bind(("0.0.0.0", PORT))
+    try:
+        a.device.up(a.mtu, f"{a.inner()}/24", f"{a.inner('v6')}/64")
+    except Failed:
+        pass        # a kernel device says so here
+    assert ping(a.host, b.inner(), count=1, wait=0.3) == 0, "it sends from a port that is not its own"
+    assert a.device.alive(), "the process is gone"
+    holder.close()
+    a.device.set("listen-port", PORT)
+    assert f":{PORT} " in a.host.run("ss", "-Hunl"), "the port is not open"
+    assert reaches(a.host, b.inner(), 5) is not None
+    assert b.peer_state(a).endpoint == a.endpoint()
 
 
 @case()
@@ -155,19 +190,25 @@ def bad_requests(net):
     """Each malformed request is answered with EINVAL, changes nothing, and the next good one works."""
     device, key = single(net), hexadecimal(keys().public)
     good = f"set=1\npublic_key={key}\nreplace_allowed_ips=true\nallowed_ip=10.0.0.0/8\n\n"
+    assert ask(device, "set=1\nlisten_port=4444\nfwmark=7\n\n")[0] == 0
     assert ask(device, good)[0] == 0
+
+    def dump():
+        return device.host.run("wg", "show", device.name, "dump")
+    before = dump()
     for bad in ("private_key=zz", "private_key=00", f"private_key={key}00", "listen_port=-1", "listen_port=65536",
                 "listen_port=x", "fwmark=x", "fwmark=4294967296", "public_key=00", "nonsense=1", "replace_peers=false",
                 "listen_port"):
         code = ask(device, f"set=1\n{bad}\n\n")[0]
         assert code in (EINVAL, EPROTO), f"{bad!r}: errno {code}"
+        assert dump() == before, f"{bad!r} changed something"
     for bad in ("endpoint=nowhere", "endpoint=192.0.2.1", "endpoint=192.0.2.1:99999", "allowed_ip=10.0.0.0/33",
                 "allowed_ip=fd00::/129", "allowed_ip=10.0.0.0", "allowed_ip=x/8", "preshared_key=1",
                 "persistent_keepalive_interval=65536", "persistent_keepalive_interval=-1", "protocol_version=2",
                 "remove=false", "update_only=false", "replace_allowed_ips=false"):
         code = ask(device, f"set=1\npublic_key={key}\n{bad}\n\n")[0]
         assert code in (EINVAL, EPROTO), f"{bad!r}: errno {code}"
-    assert device.state().peers, "the peer is gone"
+        assert dump() == before, f"{bad!r} changed something"
     code, answer = ask(device, "get=1\n\n")
     assert code == 0 and ("public_key", key) in answer, answer
     assert ask(device, good)[0] == 0 and device.alive()

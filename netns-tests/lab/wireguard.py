@@ -4,7 +4,9 @@ adit is the device under test. Its binary is $ADIT_WIREGUARD, or the release bui
 can be tried against another implementation when the question is whether a case itself is right.
 """
 import os
+import re
 import shutil
+import signal
 from dataclasses import dataclass, field
 
 from lab import process
@@ -81,6 +83,7 @@ class Device:
 
     def __init__(self, host, implementation, name):
         self.host, self.implementation, self.name, self.process = host, implementation, name, None
+        self.environment = dict(ENVIRONMENT)
 
     @property
     def socket(self):
@@ -91,7 +94,7 @@ class Device:
         if self.implementation == "kernel":
             self.host.run("ip", "link", "add", self.name, "type", "wireguard")
             return self
-        self.process = self.host.start(*program(self.implementation), self.name, env=ENVIRONMENT)
+        self.process = self.host.start(*program(self.implementation), self.name, env=self.environment)
 
         def ready():
             if not self.process.alive():
@@ -122,6 +125,14 @@ class Device:
 
     def alive(self):
         return self.process is None or self.process.alive()
+
+    def drops(self):
+        """What adit has dropped so far, by reason. It says so in its log on SIGUSR1, at LOG_LEVEL=info."""
+        pattern = rf"{self.name}: drops: (.*)"
+        already = len(re.findall(pattern, self.process.output()))
+        os.kill(self.process.pid, signal.SIGUSR1)
+        said = until(lambda: re.findall(pattern, self.process.output())[already:], 3, "the drop counters in the log")
+        return {reason: int(packets) for reason, packets in re.findall(r"(\w+)=(\d+)", said[0])}
 
     def set(self, *words, data=None):
         """`wg set NAME ...`; with `data`, the word /dev/stdin reads it."""
