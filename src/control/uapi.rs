@@ -13,7 +13,7 @@ use std::time::Duration;
 use adit_wireguard::uapi::{MAX_REQUEST, Request, emit_errno};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::Command;
 use crate::datapath::Inbox;
@@ -139,15 +139,20 @@ fn converse(mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    while let Some(bytes) = read_request(&mut stream)? {
-        let request =
-            match Request::parse_scoped(&bytes, &|name| link::find(name).ok().map(|link| link.index)) {
-                Ok(request) => request,
-                Err(error) => {
-                    tracing::error!("UAPI request: {error}");
-                    return stream.write_all(emit_errno(error.errno()).as_bytes());
-                }
-            };
+    let mut received = Zeroizing::new(Vec::with_capacity(4096));
+    while let Some(length) = read_request(&mut stream, &mut received)? {
+        let scope = |name: &str| link::find(name).ok().map(|link| link.index);
+        let parsed = Request::parse_scoped(&received[..length], &scope);
+        // What follows is the next request, if the client did not wait for this one's answer.
+        received[..length].zeroize();
+        received.drain(..length);
+        let request = match parsed {
+            Ok(request) => request,
+            Err(error) => {
+                tracing::error!("UAPI request: {error}");
+                return stream.write_all(emit_errno(error.errno()).as_bytes());
+            }
+        };
         let (reply, answer) = mpsc::sync_channel(1);
         inbox.command(Command::Uapi(request, reply));
         let answer =
@@ -157,21 +162,26 @@ fn converse(mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads up to and with a blank line; `None` at the end. Keys are in it, so it is wiped, and copied no more than it grows.
-fn read_request(stream: &mut UnixStream) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
-    let mut request = Zeroizing::new(Vec::with_capacity(4096));
+/// Reads until `received` begins with a whole request, and returns its length; `None` at the end. Keys are in it, so all of
+/// it is wiped.
+fn read_request(stream: &mut UnixStream, received: &mut Zeroizing<Vec<u8>>) -> io::Result<Option<usize>> {
     let mut buffer = Zeroizing::new([0; 4096]);
-    while !Request::is_complete(&request) {
+    let mut searched = 0;
+    loop {
+        if let Some(length) = Request::split(&received[searched..]) {
+            return Ok(Some(searched + length));
+        }
+        // The blank line may be half here.
+        searched = received.len().saturating_sub(1);
         let read = stream.read(buffer.as_mut_slice())?;
         if read == 0 {
-            return if request.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+            return if received.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
-        if request.len() + read > MAX_REQUEST {
+        if received.len() + read > MAX_REQUEST {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "request too long"));
         }
-        append(&mut request, &buffer[..read]);
+        append(received, &buffer[..read]);
     }
-    Ok(Some(request))
 }
 
 /// Appends; a buffer that is too small is wiped when it is replaced.

@@ -33,7 +33,7 @@ pub fn wireguard_uapi(data: &[u8]) {
 
 /// What every request that is taken looks like, and that no damage to its frame is overlooked.
 fn form(data: &[u8], changes: &[Change]) {
-    assert!(Request::is_complete(data));
+    assert_eq!(Request::split(data), Some(data.len()));
     let text = str::from_utf8(data).expect("keys and values are text");
     let body = text.strip_prefix("set=1\n").and_then(|rest| rest.strip_suffix('\n')).expect("a frame");
     assert!(body.lines().all(|line| line.contains('=') && line.len() <= MAX_LINE));

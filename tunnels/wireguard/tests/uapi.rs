@@ -94,8 +94,6 @@ fn zeros_take_the_private_key_away() {
 fn an_empty_set_and_a_get_are_requests() {
     assert!(changes("set=1\n\n").unwrap().is_empty());
     assert!(matches!(Request::parse(b"get=1\n\n"), Ok(Request::Get)));
-    assert!(Request::is_complete(b"get=1\n\n"));
-    assert!(!Request::is_complete(b"get=1\n"));
 }
 
 #[test]

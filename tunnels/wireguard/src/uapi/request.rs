@@ -50,12 +50,6 @@ struct Section {
 }
 
 impl Request {
-    /// True once `bytes` holds a whole request: it ends with a blank line.
-    #[must_use]
-    pub fn is_complete(bytes: &[u8]) -> bool {
-        bytes.ends_with(b"\n\n")
-    }
-
     /// The length of the first whole request in `bytes`, through its first blank line; `None` while that is still to
     /// come. What follows is the next request.
     ///
