@@ -152,6 +152,46 @@ def fwmark_chooses_the_route(net, family):
         assert counted[wire] >= 3 and counted[unused] == 0, f"mark {mark}: {counted}"
 
 
+#   a: adit, 192.0.2.1 and .11 ==== two wires ==== b: peer, 198.51.100.2 behind either; b talks to 192.0.2.11
+@case(peer=("adit", "wireguard-go"), change=("fwmark", "listen-port"))
+def sticky_source_is_forgotten(net, peer, change):
+    """A new mark or listen port may mean another route: the source is chosen anew, not the one contacted before."""
+    pair = wired(net, right=peer)
+    a, b, far = pair.left, pair.right, "198.51.100.2"
+    net.link(a.host, "other", b.host, "other")
+    a.host.address("other", "203.0.113.1/24")
+    b.host.address("other", "203.0.113.2/24")
+    a.host.address(a.wire, "192.0.2.11/24")
+    b.host.address("lo", f"{far}/32")
+    a.host.route(f"{far} via 192.0.2.2", f"{far} via 203.0.113.2 table 100")
+    a.host.ip("rule add fwmark 0x51 table 100")
+    for link, subnet in (("wire", "192.0.2.0/24"), ("other", "203.0.113.0/24")):
+        b.host.ip(f"route replace {subnet} dev {link} src {far}")
+    pair.start(first=a)
+    a.device.set("peer", b.keys.public, "endpoint", f"{far}:{PORT}")
+    assert ping(a.host, b.inner()) == 3
+
+    def sources(link, action):
+        """Where adit's packets come from on a link while `action` runs."""
+        wire = Capture(a.host, link)
+        assert action() == 3
+        wire.stop()
+        return {udp.source for udp in wire.datagrams() if udp.target == far}
+    b.device.set("peer", a.keys.public, "endpoint", f"192.0.2.11:{PORT}")
+    assert ping(b.host, a.inner()) == 3
+    contacted = sources("wire", lambda: ping(a.host, b.inner()))
+    assert contacted == {"192.0.2.11"}, f"not sticky: {contacted}"
+    if change == "fwmark":
+        a.device.set("fwmark", "0x51")
+        link, wanted = "other", "203.0.113.1"
+    else:
+        a.device.set("listen-port", 51999)
+        link, wanted = "wire", "192.0.2.1"
+    chosen = sources(link, lambda: ping(a.host, b.inner()))
+    assert chosen == {wanted}, f"after the change it sends from {chosen}"
+    assert ping(b.host, a.inner()) == 3, "b did not follow"
+
+
 #   a: adit ---- wire ---- b: adit
 @case()
 def family_changes(net):
