@@ -44,7 +44,7 @@ class Stranger:
 #   a: adit ---- wire ---- b: adit, and a stranger on the same host
 @case(family=("v4", "v6"), limit=40)
 def garbage(net, family):
-    """Datagrams of every length and type, random or almost right: adit lives, and a running flow loses nothing."""
+    """Datagrams of every length and type, random or almost right: adit lives, and a running flow loses no two."""
     pair = wired(net, family=family).start()
     a, b = pair.left, pair.right
     assert ping(a.host, b.inner()) == 3
@@ -66,7 +66,7 @@ def garbage(net, family):
     time.sleep(0.3)
     sent, numbers = flow.sent, flow.stop()
     assert a.device.alive(), "the process is gone"
-    assert len(numbers) > 0.95 * sent, f"{len(numbers)} of {sent} arrived"
+    assert len(numbers) >= sent - 1, f"{len(numbers)} of {sent} arrived"
     after = a.peer_state(b)
     assert after.endpoint == before.endpoint, f"it moved to {after.endpoint}"
     assert ping(a.host, b.inner()) == 3
@@ -102,7 +102,7 @@ def replay(net):
 #   a: adit ---- wire ---- b: adit, and a stranger who knows the public key of a
 @case(limit=40)
 def flood(net):
-    """A flood of initiations with a good mac1: cookies are asked for, a running flow goes on, memory stays bounded."""
+    """A flood of initiations with a good mac1: cookies are asked for, a running flow goes on, memory hardly grows."""
     pair = wired(net).start()
     a, b = pair.left, pair.right
     assert ping(a.host, b.inner()) == 3
@@ -127,9 +127,10 @@ def flood(net):
     assert a.device.alive(), "the process is gone"
     cookies = [udp for udp in wire.datagrams(PORT) if udp.source == a.outer() and udp.payload[:1] == b"\3"]
     assert cookies and all(len(udp.payload) == 64 for udp in cookies), f"{len(cookies)} cookie replies"
-    assert len(numbers) > 0.5 * sent, f"{len(numbers)} of {sent} arrived"
+    # Alone on a machine nothing is lost; beside other work the socket's buffer may overflow for a moment.
+    assert len(numbers) > 0.95 * sent, f"{len(numbers)} of {sent} arrived"
     grown = resident(a.device.process.pid) - memory
-    assert grown < 200 << 10, f"memory grew by {grown} KiB"
+    assert grown < 20 << 10, f"memory grew by {grown} KiB"
     # A new handshake is possible again at once.
     b.device.stop()
     b.start()
