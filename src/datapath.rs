@@ -24,6 +24,7 @@ mod worker;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
+use std::sync::Arc;
 
 use adit_noise::Time;
 use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, ecn, ip, segment, virtio};
@@ -95,16 +96,8 @@ struct Outgoing {
 
 impl Default for Outward {
     fn default() -> Self {
-        let (arena, slots) = (vec![0; ARENA], Vec::with_capacity(SLOTS));
-        Self {
-            arena,
-            used: 0,
-            slots,
-            groups: Vec::with_capacity(SLOTS),
-            next: (0, 0),
-            singly: 0,
-            apart: false,
-        }
+        let (slots, groups) = (Vec::with_capacity(SLOTS), Vec::with_capacity(SLOTS));
+        Self { arena: vec![0; ARENA], used: 0, slots, groups, next: (0, 0), singly: 0, apart: false }
     }
 }
 
@@ -473,13 +466,14 @@ impl Inward {
 }
 
 /// Authentic packets came under a session: the peer is there, has the keys, and may have moved.
-fn authentic<C>(session: &Session, bytes: u64, data: bool, path: Udp, context: &mut Context<'_, C>) {
+fn authentic<C>(session: &Arc<Session>, bytes: u64, data: bool, path: Udp, context: &mut Context<'_, C>) {
     let traffic = session.peer();
     traffic.note_received(bytes, data, context.now);
     if let Some(peer) = context.table.peer(traffic.id()) {
         peer.roam(Endpoint::Udp(path));
     }
     if session.confirm() {
+        context.table.confirm(session);
         context.inbox.note(Note::Confirmed(session.local_index()));
     }
     if session.is_stale_for_receiving(context.now) && traffic.want_handshake() {

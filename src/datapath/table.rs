@@ -56,6 +56,17 @@ impl Table {
         }
     }
 
+    /// The first packet came under a session that the peer began: it is sent with from now on, as the answer to that packet
+    /// must be, since the peer may have lost the session before. Where there was none, packets wait with the control
+    /// thread, which keeps their order: then the switch is left to it.
+    pub fn confirm(&mut self, session: &Arc<Session>) {
+        if let Some(current) = self.peers.get_mut(&session.peer().id()).and_then(|peer| peer.current.as_mut())
+            && session.is_newer_than(current)
+        {
+            *current = session.clone();
+        }
+    }
+
     /// The peer that an inner address belongs to.
     #[must_use]
     pub fn route(&self, address: IpAddr) -> Option<PeerId> {

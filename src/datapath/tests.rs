@@ -210,6 +210,22 @@ fn a_replayed_train_is_counted_and_not_delivered() {
 }
 
 #[test]
+fn the_answer_to_the_first_packet_of_a_new_session_goes_under_it() {
+    let (mut a, mut b) = (Side::new(1, 2, 7, 8), Side::new(4, 3, 6, 5));
+    // b has an old session that a forgot, and a new one that a began.
+    let key = |byte| Secret::from([byte; 32]);
+    let keys = Keys { send: key(2), receive: key(1), algorithm: Algorithm::ChaCha20Poly1305 };
+    let later = now() + std::time::Duration::from_secs(1);
+    let session = Arc::new(Session::new(b.traffic.clone(), &keys, 8, 7, false, later));
+    b.table.apply(Change::Session(8, Some(session)));
+    let question = a.seal(&[plain(100)]).concat();
+    assert_eq!(b.open(&[(question.clone(), question.len())]).len(), 1);
+    let answer = b.seal(&[plain(100)]).concat();
+    assert_eq!(a.open(&[(answer.clone(), answer.len())]).len(), 1);
+    assert_eq!(b.inbox.take(1, None).notes, [Note::Confirmed(8)]);
+}
+
+#[test]
 fn an_authentic_packet_from_elsewhere_moves_the_peer_and_a_forged_one_does_not() {
     let (mut a, mut b) = Side::pair();
     let elsewhere = Endpoint::udp("198.51.100.9:9".parse().unwrap());

@@ -105,6 +105,12 @@ impl Session {
         self.initiator
     }
 
+    /// True if the handshake of this one ended later.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.born > other.born
+    }
+
     /// False once the keys are too old to be used (`REJECT_AFTER_TIME`).
     #[must_use]
     pub fn is_fresh(&self, now: Time) -> bool {
