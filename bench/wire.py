@@ -21,7 +21,7 @@ from measure.table import table                                 # noqa: E402
 from measure.turn import QUICK, Settings, Turn, described       # noqa: E402
 
 # What a run may take, in minutes, and a turn, in seconds.
-WHOLE, BRIEF = 25, 4
+WHOLE, BRIEF = 40, 4
 TURN = 150
 
 
