@@ -263,6 +263,7 @@ impl Device {
         if self.carrier.listen(port, self.up)? {
             self.forget_local(|_| true);
             self.share_sockets();
+            self.tunnel.set_up(true, clock::both());
         }
         Ok(())
     }
@@ -310,17 +311,25 @@ impl Device {
 
     fn set_up(&mut self, up: bool) {
         self.up = up;
-        if !up {
+        let carried = up && self.open_carrier();
+        if !carried {
             self.carrier.close();
-        } else if let Err(error) = self.carrier.open() {
-            let port = self.carrier.port();
-            tracing::error!("{}: port {port}: {error}; nothing is sent or received", self.name);
         }
         self.share_sockets();
-        self.tunnel.set_up(up, clock::both());
+        // Without sockets there is nothing to try, and so nothing to wait for once there are some.
+        self.tunnel.set_up(carried, clock::both());
         self.carry_out();
         let state = if up { "up" } else { "down" };
         tracing::info!("{}: {state}, port {}", self.name, self.carrier.port());
+    }
+
+    fn open_carrier(&mut self) -> bool {
+        let opened = self.carrier.open();
+        if let Err(error) = &opened {
+            let port = self.carrier.port();
+            tracing::error!("{}: port {port}: {error}; nothing is sent or received", self.name);
+        }
+        opened.is_ok()
     }
 
     fn log_drops(&self) {
