@@ -19,6 +19,7 @@ mod table;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
+mod trace;
 mod train;
 mod worker;
 
@@ -35,6 +36,7 @@ pub use drops::{Drops, Reason};
 pub use inbox::{Handshake, Inbox, Note, Taken, UNDER_LOAD};
 pub use mailbox::Mailbox;
 pub use table::{Change, Table};
+pub use trace::{Dropped, Tracer};
 pub use worker::{Letter, Worker, WorkerHandle};
 
 use self::train::run;

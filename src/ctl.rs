@@ -1,0 +1,1 @@
+//! `aditctl`: what the operator types, and what comes back.

@@ -1,0 +1,5 @@
+//! The gateway: every tunnel of the configuration, and the thread that owns them.
+
+mod handle;
+
+pub use handle::{Ending, Handle, Request, TraceSource};

@@ -1,0 +1,78 @@
+//! How other threads speak to the gateway.
+
+use std::sync::{Arc, mpsc};
+
+use tokio::sync::oneshot;
+
+use crate::datapath::Tracer;
+use crate::status::Status;
+
+/// What the gateway can be asked for. The answer goes to the sender.
+#[derive(Debug)]
+pub enum Request {
+    /// Everything there is to tell.
+    Status(oneshot::Sender<Status>),
+    /// To read its file again. What was changed, in words, or what is wrong; then nothing was changed.
+    Reload(oneshot::Sender<Result<String, String>>),
+    /// Where dropped packets can be watched.
+    Trace(oneshot::Sender<Vec<TraceSource>>),
+}
+
+/// A tunnel whose dropped packets can be watched.
+#[derive(Clone, Debug)]
+pub struct TraceSource {
+    /// The tunnel's interface.
+    pub tunnel: String,
+    /// Its dropped packets.
+    pub tracer: Arc<Tracer>,
+}
+
+/// Speaks to the gateway. All of it fails once the gateway ends.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    requests: mpsc::Sender<Request>,
+}
+
+/// The gateway is ending.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the gateway is ending")]
+pub struct Ending;
+
+impl Handle {
+    /// A handle, and the other end of it.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel();
+        (Self { requests }, receiver)
+    }
+
+    /// Everything there is to tell.
+    ///
+    /// # Errors
+    /// [`Ending`]
+    pub async fn status(&self) -> Result<Status, Ending> {
+        self.ask(Request::Status).await
+    }
+
+    /// Has the configuration read again. What was changed, in words, or what is wrong; then nothing was changed.
+    ///
+    /// # Errors
+    /// [`Ending`]
+    pub async fn reload(&self) -> Result<Result<String, String>, Ending> {
+        self.ask(Request::Reload).await
+    }
+
+    /// Where the dropped packets of each tunnel can be watched.
+    ///
+    /// # Errors
+    /// [`Ending`]
+    pub async fn trace(&self) -> Result<Vec<TraceSource>, Ending> {
+        self.ask(Request::Trace).await
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Ending> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).map_err(|_| Ending)?;
+        answer.await.map_err(|_| Ending)
+    }
+}

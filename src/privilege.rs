@@ -1,0 +1,1 @@
+//! Giving privileges up, and saying which are left.
