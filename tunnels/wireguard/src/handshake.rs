@@ -19,6 +19,8 @@ pub(crate) struct Pending {
 /// A handshake that we try until it succeeds or [`timers::REKEY_ATTEMPT_TIME`] has passed.
 #[derive(Debug)]
 struct Attempt {
+    /// When somebody first asked for it.
+    since: Time,
     /// When somebody last asked for it.
     began: Time,
     /// When the next initiation is sent.
@@ -55,7 +57,8 @@ impl Handshake {
     /// Somebody wants a session. An attempt that runs goes on, and has its whole time ahead again.
     pub(crate) fn begin(&mut self, now: Time) {
         let free = self.last_sent.map_or(now, |at| at + timers::REKEY_TIMEOUT);
-        let attempt = self.attempt.get_or_insert(Attempt { began: now, due: free.max(now), pending: None });
+        let attempt =
+            self.attempt.get_or_insert(Attempt { since: now, began: now, due: free.max(now), pending: None });
         attempt.began = now;
     }
 
@@ -66,6 +69,11 @@ impl Handshake {
             Some(attempt) if now >= attempt.due => Step::Initiate { again: attempt.pending.is_some() },
             Some(_) | None => Step::Wait,
         }
+    }
+
+    /// Since when there is an attempt, if there is one.
+    pub(crate) fn trying_since(&self) -> Option<Time> {
+        self.attempt.as_ref().map(|attempt| attempt.since)
     }
 
     /// When there is something to do.

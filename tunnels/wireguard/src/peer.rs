@@ -66,6 +66,12 @@ pub struct PeerStatus {
     pub allowed_ips: Vec<Prefix>,
     /// Wall time of the last handshake, since 1970.
     pub last_handshake: Option<Duration>,
+    /// The same moment on the clock that nobody sets.
+    pub last_handshake_at: Option<Time>,
+    /// Handshakes that were completed.
+    pub handshakes: u64,
+    /// Since when a handshake is tried without success, if one is.
+    pub trying_since: Option<Time>,
     /// Bytes sent in UDP payloads.
     pub sent_bytes: u64,
     /// Bytes received in authentic UDP payloads.
@@ -90,6 +96,8 @@ pub(crate) struct Peer {
     pub(crate) handshake: Handshake,
     /// Wall time, since 1970.
     pub(crate) last_handshake: Option<Duration>,
+    pub(crate) last_handshake_at: Option<Time>,
+    pub(crate) handshakes: u64,
     /// When the keys are erased unless new ones come.
     pub(crate) erase_at: Option<Time>,
     /// When a persistent keepalive was last tried, in case it could not be sent.
@@ -112,6 +120,8 @@ impl Peer {
             staging: Staging::default(),
             handshake: Handshake::default(),
             last_handshake: None,
+            last_handshake_at: None,
+            handshakes: 0,
             erase_at: None,
             persistent_sent: None,
             deadline: None,
@@ -135,6 +145,9 @@ impl Peer {
             persistent_keepalive: self.persistent_keepalive,
             allowed_ips: self.allowed_ips.iter().copied().collect(),
             last_handshake: self.last_handshake,
+            last_handshake_at: self.last_handshake_at,
+            handshakes: self.handshakes,
+            trying_since: self.handshake.trying_since(),
             sent_bytes: self.traffic.sent_bytes(),
             received_bytes: self.traffic.received_bytes(),
         }

@@ -86,6 +86,8 @@ impl Peer {
     fn complete(&mut self, device: &mut Device, now: Now) {
         self.end_attempt(device);
         self.last_handshake = Some(now.wall);
+        self.last_handshake_at = Some(now.mono);
+        self.handshakes += 1;
     }
 
     /// Ends the handshake that runs, if any.

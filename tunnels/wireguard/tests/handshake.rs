@@ -127,6 +127,25 @@ fn initiations_are_repeated_every_5_s_and_given_up_after_90_s() {
 }
 
 #[test]
+fn a_status_tells_since_when_a_handshake_is_tried_and_how_many_succeeded() {
+    let mut world = World::new(None);
+    world.weather.lost = 1000;
+    world.send(A, b"one");
+    let since = world.parties[A].status().trying_since;
+    assert!(since.is_some());
+    world.run(50.0);
+    world.send(A, b"asking again does not begin anew");
+    assert_eq!(world.parties[A].status().trying_since, since);
+    world.weather.lost = 0;
+    world.run(10.0);
+    for party in [A, B] {
+        let status = world.parties[party].status();
+        assert_eq!((status.trying_since, status.handshakes), (None, 1));
+        assert!(status.last_handshake_at > since);
+    }
+}
+
+#[test]
 fn new_data_gives_a_handshake_its_whole_time_again() {
     let mut world = World::new(None);
     world.weather.lost = 1000;
