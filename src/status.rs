@@ -157,6 +157,8 @@ pub struct Peer {
     pub latest_handshake: Option<f64>,
     /// How long ago that was by a clock that nobody sets, in seconds.
     pub handshake_age: Option<f64>,
+    /// For how many seconds a handshake has been tried without an answer, if one is being tried.
+    pub trying_for: Option<f64>,
     /// Seconds between keepalives; 0 for none.
     pub persistent_keepalive: u16,
     /// Bytes received in authentic UDP payloads.

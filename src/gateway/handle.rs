@@ -16,6 +16,8 @@ pub enum Request {
     Reload(oneshot::Sender<Result<String, String>>),
     /// Where dropped packets can be watched.
     Trace(oneshot::Sender<Vec<TraceSource>>),
+    /// To end in good order.
+    Stop,
 }
 
 /// A tunnel whose dropped packets can be watched.
@@ -68,6 +70,18 @@ impl Handle {
     /// [`Ending`]
     pub async fn trace(&self) -> Result<Vec<TraceSource>, Ending> {
         self.ask(Request::Trace).await
+    }
+
+    /// Has the configuration read again, without waiting for what becomes of it: the gateway logs and audits that.
+    pub fn hang_up(&self) {
+        let (reply, _) = oneshot::channel();
+        // It fails only when the gateway ends anyway.
+        let _ = self.requests.send(Request::Reload(reply));
+    }
+
+    /// Ends the gateway.
+    pub fn stop(&self) {
+        let _ = self.requests.send(Request::Stop);
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Ending> {
