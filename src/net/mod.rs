@@ -5,4 +5,4 @@ pub mod offload;
 pub mod tun;
 pub mod udp;
 
-mod sys;
+pub(crate) mod sys;
