@@ -17,12 +17,14 @@ pub(super) struct Carrier {
     offloads: Offloads,
     port: u16,
     mark: u32,
+    /// Sockets that wait for their port to be chosen.
+    reserved: Vec<Arc<UdpSocket>>,
 }
 
 impl Carrier {
     /// No sockets yet, for so many workers.
     pub(super) fn new(workers: usize, offloads: Offloads) -> Self {
-        Self { sockets: Vec::new(), workers, offloads, port: 0, mark: 0 }
+        Self { sockets: Vec::new(), workers, offloads, port: 0, mark: 0, reserved: Vec::new() }
     }
 
     /// The port, 0 while none was chosen.
@@ -33,6 +35,11 @@ impl Carrier {
     /// The firewall mark, 0 for none.
     pub(super) fn mark(&self) -> u32 {
         self.mark
+    }
+
+    /// Offloads that its sockets use, and the device.
+    pub(super) fn offloads(&self) -> Offloads {
+        self.offloads
     }
 
     /// A worker's socket, if they are open.
@@ -59,17 +66,38 @@ impl Carrier {
         if up {
             self.bind(port).map(|()| true)
         } else {
+            self.reserved.clear();
             UdpSocket::bind(port, 1, 0, &self.offloads)?;
             self.port = port;
             Ok(false)
         }
     }
 
+    /// Takes hold of a port, so that to choose it cannot fail any more; `None` lets go of what was held.
+    pub(super) fn reserve(&mut self, port: Option<u16>) -> io::Result<()> {
+        self.reserved.clear();
+        match port {
+            // Our own is ours already.
+            Some(port) if port != self.port || self.sockets.is_empty() => {
+                self.reserved = self.sockets_on(port)?;
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn bind(&mut self, port: u16) -> io::Result<()> {
-        let sockets = UdpSocket::bind(port, self.workers, self.mark, &self.offloads)?;
-        self.port = sockets.first().map_or(port, UdpSocket::port);
-        self.sockets = sockets.into_iter().map(Arc::new).collect();
+        let reserved = std::mem::take(&mut self.reserved);
+        let held = reserved.first().is_some_and(|socket| socket.port() == port);
+        let sockets = if held { reserved } else { self.sockets_on(port)? };
+        self.port = sockets.first().map_or(port, |socket| socket.port());
+        self.sockets = sockets;
         Ok(())
+    }
+
+    fn sockets_on(&self, port: u16) -> io::Result<Vec<Arc<UdpSocket>>> {
+        let sockets = UdpSocket::bind(port, self.workers, self.mark, &self.offloads)?;
+        Ok(sockets.into_iter().map(Arc::new).collect())
     }
 
     /// Sets the firewall mark of what is sent from now on.

@@ -15,11 +15,13 @@ use adit_wireguard::{Endpoint, Output, PeerId, Traffic, Tunnel, Udp};
 use zeroize::Zeroizing;
 
 use super::carrier::Carrier;
+use super::owners::{Owners, Verdict};
 use crate::clock;
 use crate::datapath::{self, Drops, Handshake, Inbox, Letter, Note, Reason, Taken, UNDER_LOAD, WorkerHandle};
 use crate::net::link::{self, Event};
 use crate::net::offload::Offloads;
 use crate::net::tun::TunHandle;
+use crate::status::{self, Owner};
 
 /// Handshakes looked at between two looks at everything else: some milliseconds of work.
 const HANDSHAKES_PER_TURN: usize = 16;
@@ -31,6 +33,12 @@ const LOAD_LASTS: Duration = Duration::from_secs(1);
 pub enum Command {
     /// A UAPI request; the answer goes to the sender.
     Uapi(Request, SyncSender<Zeroizing<String>>),
+    /// What the configuration file asks for.
+    Configure(Vec<Change>, SyncSender<Errno>),
+    /// Take hold of a port that [`Change::ListenPort`] will name, or let go of it with `None`.
+    Reserve(Option<u16>, SyncSender<io::Result<()>>),
+    /// Everything there is to tell.
+    Report(SyncSender<status::Wireguard>),
     /// Something happened to the network.
     Network(Event),
     /// Write the drop counters to the log.
@@ -45,14 +53,15 @@ pub struct Device {
     name: String,
     /// Keeps the device for the monitor, which asks after it.
     tun: Arc<TunHandle>,
-    up: bool,
-    mtu: Arc<AtomicUsize>,
-    tunnel: Tunnel,
+    pub(super) up: bool,
+    pub(super) mtu: Arc<AtomicUsize>,
+    pub(super) tunnel: Tunnel,
     peers: HashMap<PeerId, Arc<Traffic>>,
-    workers: Vec<WorkerHandle>,
-    carrier: Carrier,
-    inbox: Arc<Inbox<Command>>,
-    drops: Drops,
+    pub(super) owners: Owners,
+    pub(super) workers: Vec<WorkerHandle>,
+    pub(super) carrier: Carrier,
+    pub(super) inbox: Arc<Inbox<Command>>,
+    pub(super) drops: Drops,
     loaded_at: Option<Time>,
 }
 
@@ -74,6 +83,7 @@ impl Device {
             mtu,
             tunnel: Tunnel::new(),
             peers: HashMap::new(),
+            owners: Owners::default(),
             carrier: Carrier::new(workers.len(), offloads),
             workers,
             inbox,
@@ -214,12 +224,19 @@ impl Device {
                         };
                         emit_get(device, self.tunnel.peers())
                     }
-                    Request::Set(changes) => emit_errno(self.handle_set(changes)).into(),
+                    Request::Set(changes) => emit_errno(self.handle_set(changes, Owner::Uapi)).into(),
                 };
                 self.carry_out();
                 // Whoever asked may have gone away.
                 let _ = reply.send(answer);
             }
+            Command::Configure(changes, reply) => {
+                let done = self.handle_set(changes, Owner::File);
+                self.carry_out();
+                let _ = reply.send(done);
+            }
+            Command::Reserve(port, reply) => drop(reply.send(self.carrier.reserve(port))),
+            Command::Report(reply) => drop(reply.send(self.report())),
             Command::Network(event) => return self.handle_network(event),
             Command::LogDrops => self.log_drops(),
             Command::Stop => return false,
@@ -227,9 +244,13 @@ impl Device {
         true
     }
 
-    fn handle_set(&mut self, changes: Vec<Change>) -> Errno {
+    /// Makes the changes in their order, up to the first that the system refuses. Those that would take away what another
+    /// owner made are passed over.
+    fn handle_set(&mut self, changes: Vec<Change>, by: Owner) -> Errno {
+        let mut done = Errno::Success;
         for change in changes {
             let now = clock::both();
+            let verdict = self.owners.admit(&change, by);
             match change {
                 Change::PrivateKey(key) => self.tunnel.set_private_key(key, now),
                 Change::ListenPort(port) => {
@@ -245,8 +266,13 @@ impl Device {
                         return errno(&error);
                     }
                 }
-                Change::ReplacePeers => self.tunnel.remove_all_peers(),
-                Change::RemovePeer(key) => self.tunnel.remove_peer(&key),
+                Change::ReplacePeers if verdict == Verdict::Go => self.tunnel.remove_all_peers(),
+                Change::ReplacePeers => self.remove_peers_of(by),
+                Change::RemovePeer(key) if verdict == Verdict::Go => self.tunnel.remove_peer(&key),
+                Change::RemovePeer(key) => {
+                    tracing::error!("{}: peer {key} is not removed: it is not this caller's", self.name);
+                    done = Errno::NotPermitted;
+                }
                 Change::Peer(key, change) => {
                     // As in the kernel, our own key among the peers is passed over.
                     if let Err(refused) = self.tunnel.change_peer(&key, change, now) {
@@ -255,7 +281,12 @@ impl Device {
                 }
             }
         }
-        Errno::Success
+        done
+    }
+
+    fn remove_peers_of(&mut self, owner: Owner) {
+        let keys: Vec<_> = self.tunnel.peers().map(|peer| peer.public_key).collect();
+        keys.iter().filter(|key| self.owners.of(key) == owner).for_each(|key| self.tunnel.remove_peer(key));
     }
 
     /// Listens on a port from now on, on a free one for 0. What was listened on before stays if that fails.
@@ -333,12 +364,8 @@ impl Device {
     }
 
     fn log_drops(&self) {
-        let all = || self.workers.iter().map(WorkerHandle::drops).chain([&self.drops]);
-        let counted = Reason::all().map(|reason| (reason, all().map(|drops| drops.of(reason)).sum::<u64>()));
-        let words: Vec<_> = counted
-            .filter(|(_, packets)| *packets > 0)
-            .map(|(reason, packets)| format!("{}={packets}", reason.as_str()))
-            .collect();
+        let words: Vec<_> =
+            self.drops_by_reason().map(|(reason, packets)| format!("{reason}={packets}")).collect();
         tracing::info!(
             "{}: drops: {}",
             self.name,

@@ -4,6 +4,8 @@ mod carrier;
 mod device;
 mod interface;
 mod monitor;
+mod owners;
+mod report;
 mod uapi;
 
 pub use device::{Command, Device};

@@ -23,6 +23,11 @@ impl Default for Offloads {
 }
 
 impl Offloads {
+    /// The names of those that are on.
+    pub fn names(mut self) -> impl Iterator<Item = &'static str> {
+        self.fields().map(|(name, on)| on.then_some(name)).into_iter().flatten()
+    }
+
     fn fields(&mut self) -> [(&'static str, &mut bool); 4] {
         [
             ("tun_tso", &mut self.tun_tso),
@@ -63,8 +68,7 @@ impl FromStr for Offloads {
 
 impl fmt::Display for Offloads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut copy = *self;
-        let on: Vec<&str> = copy.fields().into_iter().filter(|(_, on)| **on).map(|(name, _)| name).collect();
+        let on: Vec<_> = self.names().collect();
         f.write_str(if on.is_empty() { "none".to_owned() } else { on.join(",") }.as_str())
     }
 }

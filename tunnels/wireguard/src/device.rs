@@ -48,6 +48,8 @@ pub(crate) struct Device {
     pub(crate) sources: Buckets,
     pub(crate) budget: Budget,
     pub(crate) outputs: VecDeque<Output>,
+    /// Handshakes that were completed.
+    pub(crate) handshakes: u64,
 }
 
 impl Device {
@@ -60,6 +62,7 @@ impl Device {
             sources: Buckets::new(SOURCES),
             budget: Budget::default(),
             outputs: VecDeque::new(),
+            handshakes: 0,
         }
     }
 

@@ -68,8 +68,6 @@ pub struct PeerStatus {
     pub last_handshake: Option<Duration>,
     /// The same moment on the clock that nobody sets.
     pub last_handshake_at: Option<Time>,
-    /// Handshakes that were completed.
-    pub handshakes: u64,
     /// Since when a handshake is tried without success, if one is.
     pub trying_since: Option<Time>,
     /// Bytes sent in UDP payloads.
@@ -97,7 +95,6 @@ pub(crate) struct Peer {
     /// Wall time, since 1970.
     pub(crate) last_handshake: Option<Duration>,
     pub(crate) last_handshake_at: Option<Time>,
-    pub(crate) handshakes: u64,
     /// When the keys are erased unless new ones come.
     pub(crate) erase_at: Option<Time>,
     /// When a persistent keepalive was last tried, in case it could not be sent.
@@ -121,7 +118,6 @@ impl Peer {
             handshake: Handshake::default(),
             last_handshake: None,
             last_handshake_at: None,
-            handshakes: 0,
             erase_at: None,
             persistent_sent: None,
             deadline: None,
@@ -146,7 +142,6 @@ impl Peer {
             allowed_ips: self.allowed_ips.iter().copied().collect(),
             last_handshake: self.last_handshake,
             last_handshake_at: self.last_handshake_at,
-            handshakes: self.handshakes,
             trying_since: self.handshake.trying_since(),
             sent_bytes: self.traffic.sent_bytes(),
             received_bytes: self.traffic.received_bytes(),

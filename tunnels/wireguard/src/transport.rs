@@ -87,7 +87,7 @@ impl Peer {
         self.end_attempt(device);
         self.last_handshake = Some(now.wall);
         self.last_handshake_at = Some(now.mono);
-        self.handshakes += 1;
+        device.handshakes += 1;
     }
 
     /// Ends the handshake that runs, if any.

@@ -51,6 +51,12 @@ impl Tunnel {
         self.peers.values().map(Peer::status)
     }
 
+    /// Handshakes that were completed, with any peer.
+    #[must_use]
+    pub fn handshakes(&self) -> u64 {
+        self.device.handshakes
+    }
+
     /// Consumes an initiation, a response or a cookie reply. Only authentic input changes state.
     ///
     /// `under_load` is the caller's judgement of its queue: then a sender must prove that it receives at its address.

@@ -1,0 +1,98 @@
+//! Who made which peer. Nobody takes away what another owner made: neither a reload what `wg set` added, nor `wg syncconf`
+//! what the configuration file says.
+
+use std::collections::HashMap;
+
+use adit_noise::PublicKey;
+use adit_wireguard::uapi::Change;
+
+use crate::status::Owner;
+
+/// The owners of an interface's peers. Whoever is not in it is [`Owner::Uapi`]'s.
+#[derive(Debug, Default)]
+pub(super) struct Owners(HashMap<PublicKey, Owner>);
+
+impl Owners {
+    /// A peer's owner.
+    pub(super) fn of(&self, key: &PublicKey) -> Owner {
+        self.0.get(key).copied().unwrap_or_default()
+    }
+
+    /// Looks at a change before it is made, and takes note of it.
+    pub(super) fn admit(&mut self, change: &Change, by: Owner) -> Verdict {
+        match change {
+            // Everybody may change anything of a peer; the file makes a peer that it names its own.
+            Change::Peer(key, change) => {
+                if by == Owner::File && !change.update_only {
+                    self.0.insert(*key, by);
+                }
+                Verdict::Go
+            }
+            Change::RemovePeer(key) if self.of(key) == by => {
+                self.0.remove(key);
+                Verdict::Go
+            }
+            Change::RemovePeer(_) => Verdict::Refuse,
+            Change::ReplacePeers if self.0.is_empty() && by == Owner::Uapi => Verdict::Go,
+            Change::ReplacePeers => Verdict::OwnOnly,
+            Change::PrivateKey(_) | Change::ListenPort(_) | Change::Fwmark(_) => Verdict::Go,
+        }
+    }
+}
+
+/// What becomes of a change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// It is made.
+    Go,
+    /// It is made as far as it concerns the caller's own peers.
+    OwnOnly,
+    /// It is not made.
+    Refuse,
+}
+
+#[cfg(test)]
+mod tests {
+    use adit_wireguard::PeerChange;
+
+    use super::*;
+
+    const KEY: PublicKey = PublicKey::from_bytes([7; 32]);
+
+    fn peer() -> Change {
+        Change::Peer(KEY, PeerChange::default())
+    }
+
+    #[test]
+    fn a_peer_of_the_file_is_not_removed_by_wg() {
+        let mut owners = Owners::default();
+        assert_eq!(owners.admit(&peer(), Owner::File), Verdict::Go);
+        assert_eq!(owners.admit(&peer(), Owner::Uapi), Verdict::Go);
+        assert_eq!(owners.of(&KEY), Owner::File, "who changes a peer does not own it");
+        assert_eq!(owners.admit(&Change::RemovePeer(KEY), Owner::Uapi), Verdict::Refuse);
+        assert_eq!(owners.admit(&Change::ReplacePeers, Owner::Uapi), Verdict::OwnOnly);
+        assert_eq!(owners.admit(&Change::RemovePeer(KEY), Owner::File), Verdict::Go);
+        assert_eq!(owners.of(&KEY), Owner::Uapi);
+    }
+
+    #[test]
+    fn a_peer_of_wg_is_not_removed_by_the_file() {
+        let mut owners = Owners::default();
+        assert_eq!(owners.admit(&peer(), Owner::Uapi), Verdict::Go);
+        assert_eq!(owners.admit(&Change::RemovePeer(KEY), Owner::File), Verdict::Refuse);
+        assert_eq!(owners.admit(&Change::RemovePeer(KEY), Owner::Uapi), Verdict::Go);
+    }
+
+    #[test]
+    fn the_file_takes_over_a_peer_that_it_names() {
+        let mut owners = Owners::default();
+        assert_eq!(owners.admit(&peer(), Owner::Uapi), Verdict::Go);
+        assert_eq!(owners.admit(&peer(), Owner::File), Verdict::Go);
+        assert_eq!(owners.of(&KEY), Owner::File);
+    }
+
+    #[test]
+    fn without_peers_of_the_file_everything_is_wgs() {
+        assert_eq!(Owners::default().admit(&Change::ReplacePeers, Owner::Uapi), Verdict::Go);
+    }
+}

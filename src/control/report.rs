@@ -1,0 +1,55 @@
+//! What an interface tells of itself.
+
+use std::sync::atomic::Ordering;
+
+use adit_wireguard::PeerStatus;
+
+use super::device::Device;
+use crate::clock;
+use crate::datapath::{Reason, WorkerHandle};
+use crate::status::{self, State};
+
+impl Device {
+    /// Everything but what only the configuration knows: names, addresses, and what is wrong.
+    pub(super) fn report(&self) -> status::Wireguard {
+        let peers: Vec<_> = self.tunnel.peers().collect();
+        status::Wireguard {
+            state: if self.up { State::Up } else { State::Down },
+            public_key: self.tunnel.private_key().map(|key| key.public().to_base64()),
+            listen_port: self.carrier.port(),
+            fwmark: self.carrier.mark(),
+            mtu: u32::try_from(self.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            offloads: self.carrier.offloads().names().map(str::to_owned).collect(),
+            handshakes: self.tunnel.handshakes(),
+            drops: self.drops_by_reason().map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
+            peers: peers.into_iter().map(|peer| self.peer(peer)).collect(),
+            ..status::Wireguard::default()
+        }
+    }
+
+    /// The reasons for which packets were dropped, and how many.
+    pub(super) fn drops_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let all = || self.workers.iter().map(WorkerHandle::drops).chain([&self.drops]);
+        let counted =
+            Reason::all().map(move |reason| (reason.as_str(), all().map(|drops| drops.of(reason)).sum()));
+        counted.filter(|(_, packets)| *packets > 0)
+    }
+
+    fn peer(&self, peer: PeerStatus) -> status::Peer {
+        let age = |at: adit_noise::Time| clock::now().since(at).as_secs_f64();
+        status::Peer {
+            public_key: peer.public_key.to_base64(),
+            owner: self.owners.of(&peer.public_key),
+            preshared_key: !peer.preshared_key.is_none(),
+            endpoint: peer.endpoint.map(|endpoint| endpoint.to_string()),
+            allowed_ips: peer.allowed_ips.iter().map(ToString::to_string).collect(),
+            latest_handshake: peer.last_handshake.map(|at| at.as_secs_f64()),
+            handshake_age: peer.last_handshake_at.map(age),
+            trying_for: peer.trying_since.map(age),
+            persistent_keepalive: peer.persistent_keepalive,
+            received_bytes: peer.received_bytes,
+            sent_bytes: peer.sent_bytes,
+            ..status::Peer::default()
+        }
+    }
+}
