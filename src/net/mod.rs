@@ -1,7 +1,12 @@
 //! Sockets and devices.
 
+pub mod address;
 pub mod link;
+pub mod netlink;
 pub mod offload;
+pub mod path;
+pub mod route;
+pub mod rule;
 pub mod tun;
 pub mod udp;
 

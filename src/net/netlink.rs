@@ -1,0 +1,194 @@
+//! One request to rtnetlink and what comes back, for links, addresses, routes and rules alike.
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "netlink has many messages and attributes, of which we know a few"
+)]
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NlasIterator,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+/// The kernel answers at once, but a lock of its own may be held while devices come and go.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a table may take to be read.
+const DUMP_PATIENCE: Duration = Duration::from_secs(20);
+/// How often a table is read that changes meanwhile.
+const DUMP_TRIES: usize = 8;
+/// The kernel makes a dump of pieces of 32 KiB at most; a notification is smaller.
+pub(super) const BUFFER: usize = 1 << 16;
+/// Bytes of a header (linux/netlink.h, `struct nlmsghdr`).
+const HEADER: usize = 16;
+/// The attribute of an error that says in words what was wrong (linux/netlink.h, `NLMSGERR_ATTR_MSG`).
+const ERROR_TEXT: u16 = 1;
+
+/// A message of rtnetlink, with its header.
+pub(super) type Message = NetlinkMessage<RouteNetlinkMessage>;
+
+/// The kernel refused a request, and said more than a number.
+#[derive(Debug, thiserror::Error)]
+#[error("{text} ({})", io::Error::from_raw_os_error(*.errno))]
+struct Refused {
+    errno: i32,
+    text: String,
+}
+
+/// The number of an error of this module's, whether or not the kernel said more than that.
+#[must_use]
+pub fn errno(error: &io::Error) -> Option<i32> {
+    let refused = error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>());
+    refused.map(|refused| refused.errno).or_else(|| error.raw_os_error())
+}
+
+/// Asks for one thing.
+///
+/// # Errors
+/// What the kernel says; `TimedOut` if it says nothing.
+pub(super) fn get(message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
+    let socket = open()?;
+    send(&socket, message, 0)?;
+    for message in receive(&socket)? {
+        match message.payload {
+            NetlinkPayload::InnerMessage(answer) => return Ok(answer),
+            NetlinkPayload::Error(_) => acknowledged(&message)?,
+            _ => {}
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel did not answer what was asked"))
+}
+
+/// Has something changed. `flags` beside those of every request.
+///
+/// # Errors
+/// What the kernel says; `TimedOut` if it says nothing.
+pub(super) fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    let socket = open()?;
+    send(&socket, message, NLM_F_ACK | flags)?;
+    let answers = receive(&socket)?;
+    match answers.iter().find(|message| matches!(message.payload, NetlinkPayload::Error(_))) {
+        Some(answer) => acknowledged(answer),
+        None => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel did not acknowledge a change")),
+    }
+}
+
+/// Reads a table; what `keep` makes nothing of is passed over, and so is what this program cannot read.
+///
+/// # Errors
+/// What the kernel says; `TimedOut` if it stops in the middle, or the table is endless or changes all the time.
+pub(super) fn dump<T>(
+    message: &RouteNetlinkMessage,
+    mut keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    let deadline = Instant::now() + DUMP_PATIENCE;
+    for _ in 0..DUMP_TRIES {
+        if let Some(entries) = dump_once(message.clone(), deadline, &mut keep)? {
+            return Ok(entries);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel's table changed each time while it was read"))
+}
+
+/// `None` if the table changed meanwhile.
+fn dump_once<T>(
+    message: RouteNetlinkMessage,
+    deadline: Instant,
+    keep: &mut impl FnMut(RouteNetlinkMessage) -> Option<T>,
+) -> io::Result<Option<Vec<T>>> {
+    let socket = open()?;
+    send(&socket, message, NLM_F_DUMP)?;
+    let mut entries = Vec::new();
+    let mut consistent = true;
+    while Instant::now() < deadline {
+        for message in receive(&socket)? {
+            consistent &= message.header.flags & NLM_F_DUMP_INTR == 0;
+            match message.payload {
+                NetlinkPayload::InnerMessage(entry) => entries.extend(keep(entry)),
+                NetlinkPayload::Done(done) if done.code < 0 => {
+                    return Err(io::Error::from_raw_os_error(done.code.saturating_neg()));
+                }
+                NetlinkPayload::Done(_) => return Ok(consistent.then_some(entries)),
+                NetlinkPayload::Error(_) => acknowledged(&message)?,
+                _ => {}
+            }
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel's table has no end"))
+}
+
+fn open() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    socket.set_cap_ack(true)?;
+    socket.set_ext_ack(true)?;
+    // Linux 4.20: the kernel leaves out of a dump what was not asked for. Whoever asks looks again.
+    let _ = socket.set_netlink_get_strict_chk(true);
+    Ok(socket)
+}
+
+fn send(socket: &Socket, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | flags;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0).map(drop)
+}
+
+/// Waits for messages.
+fn receive(socket: &Socket) -> io::Result<Vec<Message>> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    let length = loop {
+        match socket.recv(&mut buffer, libc::MSG_TRUNC) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel did not answer in time"));
+            }
+            result => break result?,
+        }
+    };
+    if length > buffer.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is too long"));
+    }
+    Ok(messages(&buffer).collect())
+}
+
+/// The messages in what was received. What is not understood is passed over.
+pub(super) fn messages(buffer: &[u8]) -> impl Iterator<Item = Message> {
+    let mut rest = buffer;
+    std::iter::from_fn(move || {
+        let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
+        let message = rest.get(..length).filter(|message| message.len() >= HEADER)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(NetlinkMessage::deserialize(message).ok())
+    })
+    .flatten()
+}
+
+/// What an acknowledgement says. It follows the header of the request, since `NETLINK_CAP_ACK` cuts off the rest of it.
+fn acknowledged(message: &Message) -> io::Result<()> {
+    let NetlinkPayload::Error(answer) = &message.payload else { return Ok(()) };
+    let Some(code) = answer.code else { return Ok(()) };
+    let errno = code.get().saturating_neg();
+    let error = io::Error::from_raw_os_error(errno);
+    if message.header.flags & NLM_F_ACK_TLVS == 0 {
+        return Err(error);
+    }
+    let attributes = answer.header.get(HEADER..).unwrap_or_default();
+    let text = NlasIterator::new(attributes)
+        .map_while(Result::ok)
+        .find(|attribute| attribute.kind() == ERROR_TEXT)
+        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
+    Err(match text {
+        Some(text) => io::Error::new(error.kind(), Refused { errno, text }),
+        None => error,
+    })
+}
