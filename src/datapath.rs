@@ -8,14 +8,16 @@
 //! A [`Worker`] owns one queue, one socket, one [`Outward`] and one [`Inward`], and runs each to completion in turn. The
 //! unit of work is a batch of slots in one arena, which is all the memory that packets ever take: what does not fit waits
 //! in the kernel. There is no lock, no clock and no allocation for each packet, and every packet that does not reach the
-//! other side is counted in [`Drops`] under its [`Reason`].
+//! other side is counted in the worker's [`Tally`] under its [`Reason`], and shown to whoever watches the [`Tracer`].
 
+mod context;
 mod drops;
 mod feed;
 mod inbox;
 mod mailbox;
 mod sync;
 mod table;
+mod tally;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
@@ -27,15 +29,16 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
 
-use adit_noise::Time;
 use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, ecn, ip, segment, virtio};
 use adit_wireguard::message::Message;
 use adit_wireguard::{Endpoint, PeerId, Session, Udp};
 
+pub use context::Context;
 pub use drops::{Drops, Reason};
 pub use inbox::{Handshake, Inbox, Note, Taken, UNDER_LOAD};
 pub use mailbox::Mailbox;
 pub use table::{Change, Table};
+pub use tally::{Batches, Tally};
 pub use trace::{Dropped, Tracer};
 pub use worker::{Letter, Worker, WorkerHandle};
 
@@ -56,20 +59,6 @@ const ARENA: usize = BATCH + READ + (1 << 16);
 const SLOTS: usize = ARENA / 32;
 /// Packets that one super-packet to the TUN device joins at most.
 const JOIN: usize = 128;
-
-/// What both directions need for a batch.
-pub struct Context<'a, C> {
-    /// The worker's table.
-    pub table: &'a mut Table,
-    /// The worker's counters.
-    pub drops: &'a Drops,
-    /// Where handshakes and packets without a session go.
-    pub inbox: &'a Inbox<C>,
-    /// The TUN device's MTU in bytes.
-    pub mtu: usize,
-    /// The time of the batch.
-    pub now: Time,
-}
 
 // ---------------------------------------------------------------------------------------------------------- outward
 
@@ -132,7 +121,7 @@ impl Outward {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.raw_os_error() == Some(libc::EBADFD) => return Err(error),
                 // One packet that the kernel could not hand over.
-                Err(_) => context.drops.count(Reason::Malformed),
+                Err(_) => context.drop(Reason::Malformed, &[]),
             }
         }
         Ok(read_any)
@@ -153,19 +142,19 @@ impl Outward {
     pub(crate) fn admit<C>(&mut self, start: usize, len: usize, context: &mut Context<'_, C>) {
         let packet = &self.arena[start..start + len];
         let Some(destination) = ip::destination(packet) else {
-            return context.drops.count(Reason::Malformed);
+            return context.drop(Reason::Malformed, packet);
         };
         let Some(peer) = context.table.route(destination) else {
-            return context.drops.count(Reason::NoRoute);
+            return context.drop(Reason::NoRoute, packet);
         };
         let Some(header) = VirtioNetHdr::parse(&self.arena[start - virtio::LEN..]) else {
-            return context.drops.count(Reason::Malformed);
+            return context.drop(Reason::Malformed, packet);
         };
         let ecn = Ecn::of(packet);
         let stride = |len| Session::sealed_len(len, context.mtu);
         let room = self.arena.len() - Session::TAIL;
         let Ok(segments) = segment(&mut self.arena[start..room], len, &header, stride) else {
-            return context.drops.count(Reason::Malformed);
+            return context.drop(Reason::Malformed, &self.arena[start..start + len]);
         };
         let first = self.slots.len();
         for (offset, len) in segments.iter() {
@@ -180,12 +169,13 @@ impl Outward {
 
     /// Seals the batch in place, or hands a peer's packets to the control thread if there is no session to seal with.
     pub fn seal<C>(&mut self, context: &mut Context<'_, C>) {
+        context.tally.outward.count(self.slots.len());
         for group in &mut self.groups {
             let slots = &mut self.slots[group.slots.clone()];
             let path = context.table.peer(group.peer).map(|peer| (peer.traffic.clone(), peer.path()));
             let Some((traffic, path)) = path else {
                 slots.iter_mut().for_each(|slot| slot.kept = false);
-                context.drops.add(Reason::NoRoute, slots.len() as u64);
+                context.drop_slots(Reason::NoRoute, &self.arena, slots);
                 continue;
             };
             if let Some((session, endpoint)) = path.filter(|(session, _)| session.is_fresh(context.now)) {
@@ -203,8 +193,9 @@ impl Outward {
             }
             for slot in slots {
                 slot.kept = false;
-                if !context.inbox.unsent(group.peer, &self.arena[slot.range()]) {
-                    context.drops.count(Reason::UnsentQueueFull);
+                let packet = &self.arena[slot.range()];
+                if !context.inbox.unsent(group.peer, packet) {
+                    context.drop(Reason::UnsentQueueFull, packet);
                 }
             }
         }
@@ -238,7 +229,7 @@ impl Outward {
                     self.forget_local(context)
                 }
                 Err(_) => {
-                    context.drops.count(Reason::SendFailed);
+                    context.drop(Reason::SendFailed, &self.arena[first.range()]);
                     self.next.0 += 1;
                 }
             }
@@ -247,9 +238,10 @@ impl Outward {
 
     /// Gives the batch up, when there is no socket.
     pub fn discard<C>(&mut self, context: &mut Context<'_, C>) {
-        let sealed = self.groups.iter().filter(|group| group.to.is_some());
-        let unsent = sealed.map(|group| group.slots.end.saturating_sub(group.slots.start.max(self.next.0)));
-        context.drops.add(Reason::NoCarrier, unsent.sum::<usize>() as u64);
+        for group in self.groups.iter().filter(|group| group.to.is_some()) {
+            let unsent = group.slots.start.max(self.next.0)..group.slots.end.max(self.next.0);
+            context.drop_slots(Reason::NoCarrier, &self.arena, &self.slots[unsent]);
+        }
         self.next = (self.slots.len(), self.groups.len());
     }
 
@@ -275,6 +267,8 @@ pub struct Inward {
     arena: Vec<u8>,
     used: usize,
     trains: Vec<Train>,
+    /// Datagrams that the socket had no room for.
+    lost: usize,
     slots: Vec<Slot>,
     groups: Vec<Incoming>,
     limits: Limits,
@@ -289,6 +283,7 @@ struct Train {
     stride: usize,
     path: Udp,
     ecn: Ecn,
+    truncated: bool,
 }
 
 /// Slots that follow one another, name one session and came by one path.
@@ -309,6 +304,7 @@ impl Inward {
             arena: vec![0; ARENA],
             used: 0,
             trains: Vec::with_capacity(SLOTS),
+            lost: 0,
             slots: Vec::with_capacity(SLOTS),
             groups: Vec::with_capacity(SLOTS),
             limits,
@@ -317,18 +313,13 @@ impl Inward {
     }
 
     /// Receives datagrams until there are no more or the batch is full. True if there were any.
-    pub fn receive(&mut self, socket: &UdpSocket, drops: &Drops) -> bool {
+    pub fn receive(&mut self, socket: &UdpSocket) -> bool {
         self.clear();
         for _ in 0..READS {
             if self.used >= BATCH {
                 break;
             }
-            let received = socket.receive(&mut self.arena[self.used..self.used + READ]);
-            if let Ok(received) = &received {
-                drops.add(Reason::ReceiveQueueFull, received.lost.into());
-            }
-            match received {
-                Ok(received) if received.truncated => drops.count(Reason::Truncated),
+            match socket.receive(&mut self.arena[self.used..self.used + READ]) {
                 Ok(received) => self.admit(&received),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // There is no more; or it is an error of an earlier datagram, and the socket goes on.
@@ -342,58 +333,50 @@ impl Inward {
         self.trains.clear();
         self.slots.clear();
         self.groups.clear();
-        self.used = 0;
+        (self.used, self.lost) = (0, 0);
     }
 
     /// Takes note of what was received behind what is there already.
     pub(crate) fn admit(&mut self, received: &udp::Received) {
-        let (start, end) = (self.used, self.used + received.len);
-        self.trains.push(Train {
-            start,
-            end,
-            stride: received.stride.max(1),
-            path: received.path,
-            ecn: received.ecn,
-        });
+        let udp::Received { len, stride, path, ecn, truncated, lost } = *received;
+        let (start, end) = (self.used, self.used + len);
+        self.trains.push(Train { start, end, stride: stride.max(1), path, ecn, truncated });
+        self.lost += lost as usize;
         // An empty datagram takes a byte, so that each has its place.
         self.used = end + usize::from(start == end);
     }
 
     /// Takes trains apart: data messages become slots, handshakes go to the control thread.
     pub fn sort<C>(&mut self, context: &mut Context<'_, C>) {
+        if self.lost > 0 {
+            context.drop_joined(Reason::ReceiveQueueFull, self.lost, &[]);
+        }
         for train in &self.trains {
+            if train.truncated {
+                context.drop(Reason::Truncated, &self.arena[train.start..train.end]);
+                continue;
+            }
             for start in (train.start..train.end.max(train.start + 1)).step_by(train.stride) {
-                let datagram = start..train.end.min(start + train.stride);
-                match Message::parse(&self.arena[datagram.clone()]) {
-                    Some(Message::Data { receiver, counter }) => {
-                        let at = self.slots.len();
-                        self.slots.push(Slot {
-                            start,
-                            len: datagram.len(),
-                            number: counter,
-                            ecn: train.ecn,
-                            kept: true,
-                        });
+                let datagram = &self.arena[start..train.end.min(start + train.stride)];
+                match Message::parse(datagram) {
+                    Some(Message::Data { receiver: index, counter: number }) => {
+                        let (at, path, len) = (self.slots.len(), train.path, datagram.len());
+                        self.slots.push(Slot { start, len, number, ecn: train.ecn, kept: true });
                         match self.groups.last_mut() {
-                            Some(last) if last.index == receiver && last.path == train.path => {
-                                last.slots.end = at + 1
-                            }
-                            _ => self.groups.push(Incoming {
-                                index: receiver,
-                                path: train.path,
-                                slots: at..at + 1,
-                            }),
+                            Some(last) if last.index == index && last.path == path => last.slots.end = at + 1,
+                            _ => self.groups.push(Incoming { index, path, slots: at..at + 1 }),
                         }
                     }
                     Some(Message::Initiation | Message::Response | Message::CookieReply) => {
-                        if !context.inbox.handshake(Endpoint::Udp(train.path), &self.arena[datagram]) {
-                            context.drops.count(Reason::HandshakeQueueFull);
+                        if !context.inbox.handshake(Endpoint::Udp(train.path), datagram) {
+                            context.drop(Reason::HandshakeQueueFull, datagram);
                         }
                     }
-                    None => context.drops.count(Reason::NotWireguard),
+                    None => context.drop(Reason::NotWireguard, datagram),
                 }
             }
         }
+        context.tally.inward.count(self.slots.len());
     }
 
     /// Opens data messages in place, and joins the packets inside that their peer may send.
@@ -402,31 +385,28 @@ impl Inward {
         for group in &self.groups {
             let slots = &mut self.slots[group.slots.clone()];
             let Some(session) = context.table.session(group.index).cloned() else {
-                context.drops.add(Reason::UnknownSession, slots.len() as u64);
+                context.drop_slots(Reason::UnknownSession, &self.arena, slots);
                 continue;
             };
             if !session.is_fresh(context.now) {
-                context.drops.add(Reason::Expired, slots.len() as u64);
+                context.drop_slots(Reason::Expired, &self.arena, slots);
                 continue;
             }
             let bytes_of = |slot: &Slot| (slot.len + Session::OVERHEAD) as u64;
-            session.open(&mut self.arena, slots, |refused| context.drops.count(Reason::Protocol(refused)));
+            session.open(&mut self.arena, slots, |refused, bytes| {
+                context.drop(Reason::Protocol(refused), bytes);
+            });
             let bytes: u64 = slots.iter().filter(|slot| slot.kept).map(bytes_of).sum();
             if bytes == 0 {
                 continue;
             }
-            authentic(
-                &session,
-                bytes,
-                slots.iter().any(|slot| slot.kept && slot.len > 0),
-                group.path,
-                context,
-            );
+            let data = slots.iter().any(|slot| slot.kept && slot.len > 0);
+            authentic(&session, bytes, data, group.path, context);
             for slot in slots.iter_mut().filter(|slot| slot.kept && slot.len > 0) {
-                match accept(&mut self.arena, slot, session.peer().id(), context.table) {
-                    Ok(()) if self.joined.push(&self.arena, slot.range()).is_ok() => {}
-                    Ok(()) => context.drops.count(Reason::Malformed),
-                    Err(reason) => context.drops.count(reason),
+                let accepted = accept(&mut self.arena, slot, session.peer().id(), context.table);
+                let joined = |()| self.joined.push(&self.arena, slot.range()).map_err(|_| Reason::Malformed);
+                if let Err(reason) = accepted.and_then(joined) {
+                    context.drop(reason, &self.arena[slot.range()]);
                 }
             }
         }
@@ -446,7 +426,7 @@ impl Inward {
                 count += 1;
             }
             if let Err(error) = tun.write(&pieces[..count]) {
-                context.drops.add(Reason::DeliverFailed, count as u64 - 1);
+                context.drop_joined(Reason::DeliverFailed, count - 1, &pieces[1]);
                 if count > 2 && error.raw_os_error() == Some(libc::EINVAL) {
                     refused = Some(gso);
                 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::uapi::Uapi;
 use super::{Command, Device, monitor};
-use crate::datapath::{Inbox, Worker};
+use crate::datapath::{Inbox, Tracer, Worker};
 use crate::net::link::{self, Settings};
 use crate::net::offload::Offloads;
 use crate::net::tun::{Tun, TunQueue};
@@ -103,9 +103,11 @@ impl Interface {
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
         let mtu = Arc::new(AtomicUsize::new(MTU));
+        let tracer = Arc::new(Tracer::default());
         let queues = tun.queues.into_iter().enumerate();
-        let workers = queues
-            .map(|(at, queue)| Worker::start(at, queue, &offloads, options.pin, inbox.clone(), mtu.clone()));
+        let workers = queues.map(|(at, queue)| {
+            Worker::start(at, queue, &offloads, options.pin, inbox.clone(), mtu.clone(), tracer.clone())
+        });
         let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
 
         let device = Device::new(name.clone(), handle, mtu, offloads, inbox.clone(), workers);

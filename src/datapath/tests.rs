@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use adit_aead::{Algorithm, Secret};
+use adit_noise::Time;
 use adit_wireguard::{AllowedIps, Keys, Traffic};
 
 use super::*;
@@ -17,15 +18,23 @@ fn path() -> Udp {
     Udp { remote: "192.0.2.2:51820".parse().unwrap(), local: None }
 }
 
+fn received(len: usize, stride: usize) -> udp::Received {
+    udp::Received { len, stride, path: path(), ecn: Ecn::NotEct, truncated: false, lost: 0 }
+}
+
 macro_rules! context {
-    ($table:expr, $drops:expr, $inbox:expr) => {
-        Context { table: &mut $table, drops: &$drops, inbox: &$inbox, mtu: MTU, now: now() }
+    ($table:expr, $tally:expr, $inbox:expr) => {
+        Context { table: &mut $table, tally: &$tally, inbox: &$inbox, mtu: MTU, now: now() }
     };
 }
+
+// It uses the macro.
+mod tally;
+
 /// One side of a tunnel: 10.0.0.0/8 is the peer's.
 struct Side {
     table: Table,
-    drops: Drops,
+    tally: Tally,
     inbox: Inbox<()>,
     outward: Outward,
     inward: Inward,
@@ -49,7 +58,7 @@ impl Side {
         let inward = Inward::new(&Offloads::default());
         Self {
             table,
-            drops: Drops::default(),
+            tally: Tally::default(),
             inbox: Inbox::default(),
             outward: Outward::default(),
             inward,
@@ -63,7 +72,7 @@ impl Side {
 
     /// Seals packets as if the device had handed them over, and returns the datagrams.
     fn seal(&mut self, packets: &[(VirtioNetHdr, Vec<u8>)]) -> Vec<Vec<u8>> {
-        let (outward, mut context) = (&mut self.outward, context!(self.table, self.drops, self.inbox));
+        let (outward, mut context) = (&mut self.outward, context!(self.table, self.tally, self.inbox));
         outward.clear();
         for (header, packet) in packets {
             let start = outward.used + Session::HEAD;
@@ -78,19 +87,20 @@ impl Side {
 
     /// Takes trains as if the socket had received them, and returns what the device would get.
     fn open(&mut self, trains: &[(Vec<u8>, usize)]) -> Vec<(VirtioNetHdr, Vec<u8>)> {
-        let (inward, mut context) = (&mut self.inward, context!(self.table, self.drops, self.inbox));
+        let received =
+            trains.iter().map(|(bytes, stride)| (bytes.as_slice(), received(bytes.len(), *stride)));
+        self.open_received(received)
+    }
+
+    fn open_received<'t>(
+        &mut self,
+        trains: impl IntoIterator<Item = (&'t [u8], udp::Received)>,
+    ) -> Vec<(VirtioNetHdr, Vec<u8>)> {
+        let (inward, mut context) = (&mut self.inward, context!(self.table, self.tally, self.inbox));
         inward.clear();
-        for (bytes, stride) in trains {
+        for (bytes, received) in trains {
             inward.arena[inward.used..inward.used + bytes.len()].copy_from_slice(bytes);
-            let (len, ecn) = (bytes.len(), Ecn::NotEct);
-            inward.admit(&udp::Received {
-                len,
-                stride: *stride,
-                path: path(),
-                ecn,
-                truncated: false,
-                lost: 0,
-            });
+            inward.admit(&received);
         }
         inward.sort(&mut context);
         inward.open(&mut context);
@@ -99,8 +109,12 @@ impl Side {
         inward.joined.items().map(|(header, pieces)| (header, whole(pieces))).collect()
     }
 
+    fn of(&self, reason: Reason) -> u64 {
+        self.tally.drops().of(reason)
+    }
+
     fn dropped(&self) -> u64 {
-        Reason::all().map(|reason| self.drops.of(reason)).sum()
+        Reason::all().map(|reason| self.of(reason)).sum()
     }
 }
 
@@ -175,7 +189,7 @@ fn a_packet_that_nobody_may_have_is_counted() {
     let (mut a, _) = Side::pair();
     let stray = (VirtioNetHdr::default(), packet([10, 0, 0, 1], [192, 0, 2, 1], 100));
     assert!(a.seal(&[stray, (VirtioNetHdr::default(), vec![0x45; 10])]).is_empty());
-    assert_eq!((a.drops.of(Reason::NoRoute), a.drops.of(Reason::Malformed)), (1, 1));
+    assert_eq!((a.of(Reason::NoRoute), a.of(Reason::Malformed)), (1, 1));
 }
 
 #[test]
@@ -187,7 +201,7 @@ fn packets_to_a_peer_that_is_gone_are_counted_and_those_behind_them_leave() {
     a.table.apply(Change::Routes(Arc::new(routes)));
     let stray = (VirtioNetHdr::default(), packet([10, 0, 0, 1], [192, 0, 2, 1], 100));
     assert_eq!(a.seal(&[stray.clone(), stray, plain(100)]).len(), 1);
-    assert_eq!((a.drops.of(Reason::NoRoute), a.dropped()), (2, 2));
+    assert_eq!((a.of(Reason::NoRoute), a.dropped()), (2, 2));
 }
 
 #[test]
@@ -196,7 +210,7 @@ fn a_source_that_is_not_the_peers_is_counted() {
     let forged = (VirtioNetHdr::default(), packet([192, 0, 2, 1], [10, 0, 0, 2], 100));
     let datagram = a.seal(&[forged]).concat();
     assert!(b.open(&[(datagram.clone(), datagram.len())]).is_empty());
-    assert_eq!(b.drops.of(Reason::Source), 1);
+    assert_eq!(b.of(Reason::Source), 1);
 }
 
 #[test]
@@ -206,7 +220,7 @@ fn a_replayed_train_is_counted_and_not_delivered() {
     let train = (datagrams.concat(), datagrams[0].len());
     assert_eq!(b.open(std::slice::from_ref(&train)).len(), 1);
     assert!(b.open(&[train]).is_empty());
-    assert_eq!(b.drops.of(Reason::Protocol(adit_wireguard::Refused::Replay)), 10);
+    assert_eq!(b.of(Reason::Protocol(adit_wireguard::Refused::Replay)), 10);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::thread::{JoinHandle, available_parallelism};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use super::{Change, Context, Drops, Inbox, Inward, Mailbox, Note, Outward, Table};
+use super::{Change, Context, Drops, Inbox, Inward, Mailbox, Note, Outward, Table, Tally, Tracer};
 use crate::clock;
 use crate::net::offload::Offloads;
 use crate::net::tun::TunQueue;
@@ -45,7 +45,7 @@ pub struct Worker<C> {
 struct Shared {
     mailbox: Mailbox<Letter>,
     doorbell: OwnedFd,
-    drops: Drops,
+    tally: Tally,
 }
 
 /// A running worker, as the control thread holds it. Dropping it ends the worker.
@@ -60,7 +60,7 @@ macro_rules! context {
     ($worker:ident) => {
         Context {
             table: &mut $worker.table,
-            drops: &$worker.shared.drops,
+            tally: &$worker.shared.tally,
             inbox: &$worker.inbox,
             mtu: $worker.mtu.load(Ordering::Relaxed),
             now: clock::now(),
@@ -82,8 +82,14 @@ impl WorkerHandle {
 
     /// The worker's counters.
     #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.shared.tally
+    }
+
+    /// Packets that the worker dropped.
+    #[must_use]
     pub fn drops(&self) -> &Drops {
-        &self.shared.drops
+        self.tally().drops()
     }
 }
 
@@ -105,7 +111,8 @@ impl<C> Drop for Worker<C> {
 }
 
 impl<C: Send + 'static> Worker<C> {
-    /// Starts a worker for a queue, kept on the processor of its number if `pin`. `mtu` is the device's, kept current by the control thread.
+    /// Starts a worker for a queue, kept on the processor of its number if `pin`. `mtu` is the device's, kept current by the
+    /// control thread; `tracer` is shown what is dropped.
     ///
     /// # Errors
     /// What the system says: no descriptor or no thread is left.
@@ -116,9 +123,10 @@ impl<C: Send + 'static> Worker<C> {
         pin: bool,
         inbox: Arc<Inbox<C>>,
         mtu: Arc<AtomicUsize>,
+        tracer: Arc<Tracer>,
     ) -> io::Result<WorkerHandle> {
         let doorbell = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        let shared = Arc::new(Shared { mailbox: Mailbox::default(), doorbell, drops: Drops::default() });
+        let shared = Arc::new(Shared { mailbox: Mailbox::default(), doorbell, tally: Tally::new(tracer) });
         let worker = Self {
             tun,
             socket: None,
@@ -188,7 +196,7 @@ impl<C: Send + 'static> Worker<C> {
     /// One batch inward. True if there may be more.
     fn inward(&mut self) -> bool {
         let Some(socket) = &self.socket else { return false };
-        let busy = self.inward.receive(socket, &self.shared.drops);
+        let busy = self.inward.receive(socket);
         if busy {
             self.collect();
             let (inward, mut context) = (&mut self.inward, context!(self));

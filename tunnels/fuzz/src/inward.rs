@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit::datapath::{Change, Context, Drops, Inbox, Inward, Note, Reason, Table};
+use adit::datapath::{Change, Context, Inbox, Inward, Note, Reason, Table, Tally, Tracer};
 use adit::net::offload::Offloads;
 use adit_noise::Time;
 use adit_packet::{Ecn, Slot, ecn, ip};
@@ -53,7 +53,9 @@ struct Sealed {
 /// The side under test, the session that seals for it, and what must have become of everything so far.
 struct Side {
     table: Table,
-    drops: Drops,
+    tally: Tally,
+    tracer: Arc<Tracer>,
+    shown: u64,
     inbox: Inbox<()>,
     inward: Inward,
     traffic: Arc<Traffic>,
@@ -76,9 +78,13 @@ impl Side {
         table.apply(Change::Peer(PEER, Some(traffic.clone())));
         table.apply(Change::Session(INDEX, Some(Arc::new(local))));
         table.apply(Change::Routes(Arc::new(routes)));
+        let tracer = Arc::new(Tracer::default());
+        assert!(tracer.begin());
         Self {
             table,
-            drops: Drops::default(),
+            tally: Tally::new(tracer.clone()),
+            tracer,
+            shown: 0,
             inbox: Inbox::default(),
             inward: Inward::new(offloads),
             traffic,
@@ -165,14 +171,21 @@ impl Side {
         }
         let (place, known) = (self.traffic.endpoint.get(), self.traffic.received_bytes());
         let first = known == 0 && from.is_some();
-        let (table, drops, inbox) = (&mut self.table, &self.drops, &self.inbox);
-        let mut context = Context { table, drops, inbox, mtu: MTU, now };
+        let (table, tally, inbox) = (&mut self.table, &self.tally, &self.inbox);
+        let mut context = Context { table, tally, inbox, mtu: MTU, now };
         self.inward.sort(&mut context);
         self.inward.open(&mut context);
 
         for (reason, count) in &self.expected {
-            assert_eq!(self.drops.of(*reason), *count, "{}", reason.as_str());
+            assert_eq!(self.tally.drops().of(*reason), *count, "{}", reason.as_str());
         }
+        let (shown, missed) = self.tracer.take();
+        self.shown += missed + shown.iter().map(|dropped| dropped.packets).sum::<u64>();
+        assert_eq!(
+            self.shown,
+            self.expected.iter().map(|(_, count)| count).sum::<u64>(),
+            "each drop is shown"
+        );
         let handed = self.inbox.take(usize::MAX, Some(std::time::Duration::ZERO));
         assert!(handed.handshakes.iter().map(|handshake| &handshake.message).eq(&handshakes));
         assert!(handed.notes.iter().eq(first.then_some(&Note::Confirmed(INDEX))), "{:?}", handed.notes);

@@ -46,7 +46,7 @@ fn sealed(data: &[u8]) {
         assert_eq!(Message::parse(datagram), Some(Message::Data { receiver: index, counter: number }));
 
         let mut slots = [Slot { start: 0, len: datagram.len(), number, ..Slot::default() }];
-        receiver.open(datagram, &mut slots, |reason| panic!("{reason}"));
+        receiver.open(datagram, &mut slots, |reason, _| panic!("{reason}"));
         let (opened, padding) = datagram[slots[0].range()].split_at(packet.len());
         assert!(opened == packet && padding.len() < 16 && padding.iter().all(|octet| *octet == 0));
     }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use adit::datapath::{Change, Context, Drops, Inbox, Note, Outward, Reason, Table};
+use adit::datapath::{Change, Context, Inbox, Note, Outward, Reason, Table, Tally};
 use adit_noise::Time;
 use adit_packet::{Slot, VirtioNetHdr, ip, segment, virtio};
 use adit_wireguard::message::Message;
@@ -46,7 +46,7 @@ pub fn datapath_outward(data: &[u8]) {
 
 struct Side {
     table: Table,
-    drops: Drops,
+    tally: Tally,
     inbox: Inbox<()>,
     outward: Outward,
     /// Opens what was sealed for the peer that is ready.
@@ -75,21 +75,21 @@ impl Side {
         table.apply(Change::Routes(Arc::new(routes)));
         let traffic = Arc::new(Traffic::new(READY, None));
         let remote = Session::new(traffic, &keys::session(2, 1), READY.get(), 8, false, now);
-        Self { table, drops: Drops::default(), inbox: Inbox::default(), outward: Outward::default(), remote }
+        Self { table, tally: Tally::default(), inbox: Inbox::default(), outward: Outward::default(), remote }
     }
 
     fn dropped(&self) -> u64 {
-        Reason::all().map(|reason| self.drops.of(reason)).sum()
+        Reason::all().map(|reason| self.tally.drops().of(reason)).sum()
     }
 
     /// One round of a worker. Returns how many reads it took.
     fn batch(&mut self, reads: &[Vec<u8>]) -> usize {
         // How many drops there were when each read was asked for.
-        let (asked, drops, first) = (RefCell::new(Vec::new()), &self.drops, self.dropped());
-        let total = || Reason::all().map(|reason| drops.of(reason)).sum::<u64>();
+        let (asked, tally, first) = (RefCell::new(Vec::new()), &self.tally, self.dropped());
+        let total = || Reason::all().map(|reason| tally.drops().of(reason)).sum::<u64>();
         let each = reads.iter().inspect(|_| asked.borrow_mut().push(total())).cloned();
         let (table, inbox) = (&mut self.table, &self.inbox);
-        let mut context = Context { table, drops, inbox, mtu: MTU, now: Time::from_secs(1_000) };
+        let mut context = Context { table, tally, inbox, mtu: MTU, now: Time::from_secs(1_000) };
         let taken = self.outward.gather_from(each, &mut context);
         let mut asked = asked.into_inner();
         asked.push(total());
@@ -130,7 +130,7 @@ impl Side {
             assert_eq!(receiver, READY.get());
             let mut arena = datagram.to_vec();
             let mut slots = [Slot { start: 0, len: arena.len(), number: counter, ..Slot::default() }];
-            self.remote.open(&mut arena, &mut slots, |reason| panic!("{reason}"));
+            self.remote.open(&mut arena, &mut slots, |reason, _| panic!("{reason}"));
             let (opened, padding) = arena[slots[0].range()].split_at(packet.len());
             assert!(opened == packet && padding.iter().all(|octet| *octet == 0));
         }

@@ -227,7 +227,7 @@ impl Party {
             return;
         };
         let mut slots = [Slot { start: 0, len: datagram.len(), number, ..Slot::default() }];
-        session.open(datagram, &mut slots, |_| {});
+        session.open(datagram, &mut slots, |_, _| {});
         if !slots[0].kept {
             return;
         }

@@ -170,8 +170,10 @@ impl Session {
     }
 
     /// Opens datagrams in place: each slot that is kept then is the packet inside, still padded; empty for a keepalive.
-    /// `refused` hears why each of the others was dropped. The replay window is looked at after the tags were verified.
-    pub fn open(&self, arena: &mut [u8], slots: &mut [Slot], mut refused: impl FnMut(Refused)) {
+    /// `refused` hears why each of the others was dropped, and its bytes: the packet inside if that is a replayed one, else
+    /// the datagram, of which nothing behind the header means anything any more. The replay window is looked at after the
+    /// tags were verified.
+    pub fn open(&self, arena: &mut [u8], slots: &mut [Slot], mut refused: impl FnMut(Refused, &[u8])) {
         for slots in slots.chunks_mut(CHUNK) {
             let mut authentic = 0_u64;
             self.open.open_batch(arena, slots.iter().map(span), |at, ok| authentic |= u64::from(ok) << at);
@@ -184,11 +186,14 @@ impl Session {
                 } else {
                     window.accept(slot.number).map_err(|_| Refused::Replay)
                 };
+                let datagram = slot.range();
                 slot.kept = verdict.is_ok();
                 slot.start += DATA_HEADER;
                 slot.len = slot.len.saturating_sub(DATA_HEADER + TAG);
                 if let Err(reason) = verdict {
-                    refused(reason);
+                    let opened = reason == Refused::Replay && slot.len > 0;
+                    let dropped = if opened { slot.range() } else { datagram };
+                    refused(reason, arena.get(dropped).unwrap_or_default());
                 }
             }
         }

@@ -181,7 +181,7 @@ impl Party {
         }
         let mut slots = [Slot { start: 0, len: datagram.len(), number, ecn: Ecn::NotEct, ..Slot::default() }];
         let mut refused = None;
-        session.open(datagram, &mut slots, |reason| refused = Some(reason));
+        session.open(datagram, &mut slots, |reason, _| refused = Some(reason));
         if let Some(reason) = refused {
             return Err(reason);
         }
