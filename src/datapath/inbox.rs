@@ -12,6 +12,10 @@ const HANDSHAKES: usize = 4_096;
 pub const UNDER_LOAD: usize = HANDSHAKES / 8;
 /// Bytes of packets without a session that wait at most.
 const UNSENT: usize = 1 << 20;
+/// Commands that wait at most, before whoever has another one waits too.
+const COMMANDS: usize = 1_024;
+/// How long that is at most: longer than a control thread in good health takes for them.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A handshake message as it came.
 #[derive(Clone, Debug)]
@@ -40,6 +44,8 @@ pub enum Note {
 pub struct Inbox<C> {
     queues: Mutex<Queues<C>>,
     filled: Condvar,
+    /// Commands were taken out of a full queue.
+    emptied: Condvar,
 }
 
 #[derive(Debug)]
@@ -71,7 +77,7 @@ impl<C> Default for Inbox<C> {
             unsent: 0,
             commands: VecDeque::new(),
         };
-        Self { queues: Mutex::new(queues), filled: Condvar::new() }
+        Self { queues: Mutex::new(queues), filled: Condvar::new(), emptied: Condvar::new() }
     }
 }
 
@@ -111,10 +117,24 @@ impl<C> Inbox<C> {
         self.filled.notify_one();
     }
 
-    /// Asks the control thread for something.
+    /// Asks the control thread for something. Waits for room where too much is asked for, so that whoever follows the
+    /// network reads no faster than is acted upon, and the kernel's queue, which is bounded, holds the rest. Only for a
+    /// second: a control thread that hangs is not to take others with it.
     pub fn command(&self, command: C) {
-        self.lock().commands.push_back(command);
+        let mut queues = self.lock();
+        if queues.commands.len() >= COMMANDS {
+            let full = |queues: &mut Queues<C>| queues.commands.len() >= COMMANDS;
+            let waited = self.emptied.wait_timeout_while(queues, PATIENCE, full);
+            queues = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        queues.commands.push_back(command);
         self.filled.notify_one();
+    }
+
+    /// Handshakes that wait now.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.lock().handshakes.len()
     }
 
     /// Takes all notes and commands and up to `handshakes` handshakes; waits for the first for at most `patience`.
@@ -133,6 +153,9 @@ impl<C> Inbox<C> {
             };
         }
         queues.unsent = 0;
+        if queues.commands.len() >= COMMANDS {
+            self.emptied.notify_all();
+        }
         let depth = queues.handshakes.len();
         let first = depth.min(handshakes);
         Taken {
@@ -156,11 +179,33 @@ mod tests {
     fn a_flood_of_handshakes_is_bounded_and_does_not_hold_up_notes() {
         let inbox = Inbox::<()>::default();
         let accepted = (0..HANDSHAKES + 100).filter(|_| inbox.handshake(from(), &[0; 148])).count();
-        assert_eq!(accepted, HANDSHAKES);
+        assert_eq!((accepted, inbox.depth()), (HANDSHAKES, HANDSHAKES));
         inbox.note(Note::Confirmed(3));
         let taken = inbox.take(16, None);
         assert_eq!((taken.notes.len(), taken.handshakes.len(), taken.depth), (1, 16, HANDSHAKES));
         assert!(inbox.handshake(from(), &[0; 148]));
+    }
+
+    #[test]
+    fn whoever_asks_too_much_waits_until_it_was_looked_at() {
+        let inbox = Inbox::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..5 * COMMANDS).for_each(|command| inbox.command(command)));
+            let mut next = 0;
+            while next < 5 * COMMANDS {
+                let commands = inbox.take(0, None).commands;
+                assert!(commands.len() <= COMMANDS, "{}", commands.len());
+                assert!(commands.iter().copied().eq(next..next + commands.len()));
+                next += commands.len();
+            }
+        });
+    }
+
+    #[test]
+    fn a_control_thread_that_hangs_takes_nobody_with_it() {
+        let inbox = Inbox::default();
+        (0..=COMMANDS).for_each(|command| inbox.command(command));
+        assert_eq!(inbox.take(0, None).commands.len(), COMMANDS + 1);
     }
 
     #[test]

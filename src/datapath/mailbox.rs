@@ -3,6 +3,11 @@
 //! A worker's table is its own, so that it is read without a lock. Whoever changes it posts here; the worker collects
 //! after it has received and before it looks anything up, so that a session which was posted before a handshake was
 //! answered is there before the first packet under it.
+//!
+//! Letters are not counted: a change that got lost would leave a table wrong for good. What waits is bounded all the same. A
+//! worker never blocks but for this mailbox's bell, and reads all letters before each batch, so none waits longer than a
+//! batch takes; and the control thread rings at the end of each turn, in which it writes a few letters for each of at most
+//! 16 handshakes and for each peer of a request, whose length is bounded.
 
 use super::sync::{AtomicBool, Mutex, Ordering, lock};
 
