@@ -1,1 +1,61 @@
-//! `aditctl`: what the operator types, and what comes back.
+//! `aditctl`: what the operator types, and what comes back. Here are also the command lines of the daemons, from which the
+//! man pages are made.
+
+mod client;
+mod command;
+mod daemon;
+pub mod explain;
+mod keys;
+mod output;
+mod pages;
+mod paint;
+mod peer;
+mod refusal;
+mod reload;
+mod render;
+mod show;
+mod trace;
+mod units;
+
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+pub use command::{Aditctl, Command, Drops, SOCKETS, Status, Trace};
+pub use daemon::{AditWireguard, Aditd};
+
+/// Does what the operator asked for. Errors go to standard error.
+#[must_use]
+pub fn run(arguments: &Aditctl) -> ExitCode {
+    match perform(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Nobody is left to tell anything.
+        Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            // It fails when nobody reads that either.
+            let _ = writeln!(std::io::stderr(), "aditctl: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(arguments: &Aditctl) -> Result<()> {
+    let client = client::Client::new(&arguments.socket);
+    match &arguments.command {
+        Command::Status(status) => wait_for(show::run(&client, status)),
+        Command::Trace(Trace::Drops(drops)) => wait_for(trace::run(&client, drops)),
+        Command::Reload => wait_for(reload::run(&client)),
+        Command::Genkey => keys::genkey(),
+        Command::Pubkey => keys::pubkey(),
+        Command::Genpsk => keys::genpsk(),
+        Command::Completions { shell } => pages::completions(*shell),
+        Command::Man { directory } => pages::man(directory),
+    }
+}
+
+fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start")?.block_on(work)
+}

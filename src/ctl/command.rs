@@ -1,0 +1,176 @@
+//! The command line of `aditctl`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Where the daemon's sockets are unless somebody says otherwise.
+pub const SOCKETS: &str = "/run/adit";
+/// Seconds between two looks of `status --watch`.
+const WATCH: &str = "2";
+
+/// Watches and steers aditd, the gateway daemon, and makes keys.
+///
+/// Start with "aditctl status": it shows every tunnel, and first of all what is wrong, in words.
+#[derive(Debug, Parser)]
+#[command(name = "aditctl", version, after_help = AFTER)]
+pub struct Aditctl {
+    /// Folder of the daemon's sockets read.sock and write.sock
+    #[arg(long, global = true, value_name = "DIR", env = "ADIT_SOCKET_DIR", default_value = SOCKETS)]
+    pub socket: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// What `aditctl` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every tunnel as "wg show" does, what is wrong with it, and what it drops and why
+    ///
+    /// Warnings come first. Sizes are bytes inside UDP payloads, as with wg(8). Colours are for terminals only;
+    /// WG_COLOR_MODE=always or never, and NO_COLOR, are respected.
+    Status(Status),
+    /// Watch what happens inside the daemon
+    #[command(subcommand)]
+    Trace(Trace),
+    /// Have the daemon read its configuration file again
+    ///
+    /// It prints what was changed. If anything in the file is wrong, nothing is changed, and all that is wrong is printed.
+    /// What the file does not mention because "wg set" made it stays as it is.
+    Reload,
+    /// Make a new private key and print it, as "wg genkey" does
+    ///
+    /// Example: (umask 077; aditctl genkey > /etc/adit/keys/wg0.key)
+    Genkey,
+    /// Read a private key from standard input and print its public key, as "wg pubkey" does
+    ///
+    /// Example: aditctl pubkey < /etc/adit/keys/wg0.key
+    Pubkey,
+    /// Make a new preshared key and print it, as "wg genpsk" does
+    Genpsk,
+    /// Print a script that lets a shell complete aditctl's command line
+    ///
+    /// Example for bash: aditctl completions bash > /etc/bash_completion.d/aditctl
+    Completions {
+        /// The shell: bash, zsh, fish, elvish or powershell
+        #[arg(value_name = "SHELL", hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Write the man pages of aditctl, aditd and adit-wireguard
+    Man {
+        /// The folder to write them to
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// `aditctl status`
+#[derive(Debug, clap::Args)]
+pub struct Status {
+    /// Show this tunnel alone, by the name of its interface
+    #[arg(value_name = "TUNNEL")]
+    pub tunnel: Option<String>,
+    /// Print JSON just as the daemon gives it; with TUNNEL, that tunnel's part of it
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every so many seconds, until Ctrl-C; it waits for a daemon that went away
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = WATCH,
+        value_parser = seconds)]
+    pub watch: Option<Duration>,
+}
+
+/// What `aditctl trace` can watch.
+#[derive(Debug, Subcommand)]
+pub enum Trace {
+    /// Print each packet that a tunnel drops: when, where, why, and what it was, until Ctrl-C
+    ///
+    /// Times are UTC, as in the daemon's log. A flood of drops is thinned out; how many were left out is told.
+    /// It needs the right to write: headers of packets are nobody else's business.
+    Drops(Drops),
+}
+
+/// `aditctl trace drops`
+#[derive(Debug, clap::Args)]
+pub struct Drops {
+    /// Watch this tunnel alone, by the name of its interface
+    #[arg(value_name = "TUNNEL")]
+    pub tunnel: Option<String>,
+    /// Print JSON just as the daemon gives it, one object a line
+    #[arg(long)]
+    pub json: bool,
+    /// End after so many packets
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// End after so many seconds
+    #[arg(long, value_name = "N", value_parser = seconds)]
+    pub seconds: Option<Duration>,
+}
+
+/// Reads a number of seconds, perhaps with a fraction.
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) | Err(_) => Err("expected seconds from 0.1 to 86400".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(words: &str) -> Result<Command, clap::Error> {
+        Aditctl::try_parse_from(words.split(' ')).map(|parsed| parsed.command)
+    }
+
+    fn status(words: &str) -> Status {
+        match parse(words) {
+            Ok(Command::Status(status)) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Aditctl::command().debug_assert();
+    }
+
+    #[test]
+    fn watch_takes_its_seconds_after_an_equals_sign_alone() {
+        assert_eq!(status("aditctl status").watch, None);
+        assert_eq!(status("aditctl status --watch").watch, Some(Duration::from_secs(2)));
+        let both = status("aditctl status --watch wg0");
+        assert_eq!((both.watch, both.tunnel.as_deref()), (Some(Duration::from_secs(2)), Some("wg0")));
+        assert_eq!(status("aditctl status --watch=0.5").watch, Some(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_and_tells_what_is_allowed() {
+        for (words, says) in [
+            ("aditctl status --watch=0", "expected seconds from 0.1 to 86400"),
+            ("aditctl status --watch=NaN", "expected seconds from 0.1 to 86400"),
+            ("aditctl trace drops --count 0", "0 is not in 1.."),
+            ("aditctl completions tcsh", "possible values: bash"),
+            ("aditctl status wg0 wg1", "unexpected argument 'wg1'"),
+            ("aditctl", "Usage: aditctl"),
+        ] {
+            let error = parse(words).expect_err(words);
+            assert_eq!(error.exit_code(), 2, "{words}");
+            assert!(error.to_string().contains(says), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_sockets_folder_may_be_named_before_or_after_the_command() {
+        for words in ["aditctl --socket /x status", "aditctl status --socket /x"] {
+            let parsed = Aditctl::try_parse_from(words.split(' ')).expect(words);
+            assert_eq!(parsed.socket, PathBuf::from("/x"));
+        }
+    }
+}

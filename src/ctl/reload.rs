@@ -1,0 +1,25 @@
+//! `aditctl reload`
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use hyper::Method;
+
+use super::client::{Client, Role};
+use super::output;
+use super::paint::lines;
+
+/// For the whole reload: names are resolved in it and commands run. The daemon gives it 600 s.
+const RELOAD: Duration = Duration::from_secs(610);
+
+/// Has the daemon read its file again, and tells what it changed.
+///
+/// # Errors
+/// In words for the operator: what is wrong with the file, or why the daemon could not be asked.
+pub(super) async fn run(client: &Client) -> Result<()> {
+    let answer = client.ask(Role::Write, Method::POST, "/v1/reload", RELOAD).await?;
+    if !answer.status.is_success() {
+        bail!("{}", lines(&answer.complaint()));
+    }
+    output::write(format!("{}\n", lines(&answer.text("changed"))).as_bytes())
+}

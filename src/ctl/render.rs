@@ -1,0 +1,187 @@
+//! The status as a person reads it: like `wg show`, with what is wrong before everything else.
+
+use crate::status::{Batches, Configuration, Privileges, State, Status, Wireguard};
+
+use super::explain::explain;
+use super::paint::{Paint, escape};
+use super::peer;
+use super::units;
+
+/// The status, or one tunnel of it. What the daemon says is escaped.
+pub(super) fn render(status: &Status, tunnel: Option<&str>, paint: Paint) -> String {
+    let mut text = Text { out: String::new(), paint };
+    let shown = || status.wireguard.iter().filter(|(name, _)| tunnel.is_none_or(|wanted| *name == wanted));
+    warnings(&mut text, status, shown());
+    gateway(&mut text, status);
+    for (name, wireguard) in shown() {
+        text.blank();
+        interface(&mut text, name, wireguard);
+        for one in &wireguard.peers {
+            text.blank();
+            peer::show(&mut text, one, status.now);
+        }
+    }
+    text.out
+}
+
+/// Text that grows.
+pub(super) struct Text {
+    pub(super) out: String,
+    pub(super) paint: Paint,
+}
+
+impl Text {
+    pub(super) fn line(&mut self, line: &str) {
+        self.out.push_str(line);
+        self.out.push('\n');
+    }
+
+    /// A blank line, unless nothing stands before it.
+    fn blank(&mut self) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+    }
+
+    /// `  label: value`
+    pub(super) fn field(&mut self, label: &str, value: &str) {
+        self.line(&format!("  {}: {value}", self.paint.bold(label)));
+    }
+}
+
+fn warnings<'a>(text: &mut Text, status: &Status, shown: impl Iterator<Item = (&'a String, &'a Wireguard)>) {
+    let mut all: Vec<_> = status.warnings.iter().map(|words| ("gateway".to_owned(), words)).collect();
+    for (name, wireguard) in shown {
+        all.extend(wireguard.warnings.iter().map(|words| (name.clone(), words)));
+        for peer in &wireguard.peers {
+            let place = format!("{name}, peer {}", peer.name.as_deref().unwrap_or(&peer.public_key));
+            all.extend(peer.warnings.iter().map(|words| (place.clone(), words)));
+        }
+    }
+    for (place, words) in &all {
+        let label = text.paint.warning("WARNING");
+        text.line(&format!("{label}: {}: {}", escape(place), text.paint.red(&escape(words))));
+    }
+    if !all.is_empty() {
+        text.line("");
+    }
+}
+
+fn gateway(text: &mut Text, status: &Status) {
+    let paint = text.paint;
+    text.line(&format!("{}: {}", paint.interface("gateway"), paint.green(&escape(&status.name))));
+    text.field("version", &format!("{}, process {}", escape(&status.version), status.pid));
+    text.field("running for", &units::span((status.now - status.started) as u64, paint));
+    privileges(text, &status.privileges);
+    configuration(text, &status.configuration, status.now);
+}
+
+fn privileges(text: &mut Text, privileges: &Privileges) {
+    let held = match privileges.capabilities.as_slice() {
+        [] => "no capabilities".into(),
+        held => held.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", "),
+    };
+    text.field("user", &format!("{}, with {held}", escape(&privileges.user)));
+}
+
+fn configuration(text: &mut Text, configuration: &Configuration, now: f64) {
+    let paint = text.paint;
+    let loaded = units::ago(now - configuration.loaded, paint);
+    text.field("configuration", &format!("{}, loaded: {loaded}", escape(&configuration.file)));
+    let (done, refused) = (configuration.reloads, configuration.reloads_refused);
+    if done + refused > 0 {
+        text.field("reloads", &format!("{done} done, {refused} refused"));
+    }
+    if let Some(error) = &configuration.error {
+        text.field("last reload", &paint.red("refused, nothing was changed:"));
+        for line in error.lines() {
+            text.line(&format!("    {}", paint.red(&escape(line))));
+        }
+    }
+}
+
+fn interface(text: &mut Text, name: &str, wireguard: &Wireguard) {
+    let paint = text.paint;
+    text.line(&format!("{}: {}", paint.interface("interface"), paint.green(&escape(name))));
+    if let Some(words) = trouble(wireguard.state) {
+        text.field("state", &paint.red(words));
+    }
+    if let Some(key) = &wireguard.public_key {
+        text.field("public key", &escape(key));
+        text.field("private key", "(hidden)");
+    }
+    if wireguard.listen_port != 0 {
+        text.field("listening port", &wireguard.listen_port.to_string());
+    }
+    if wireguard.fwmark != 0 {
+        text.field("fwmark", &format!("{:#x}", wireguard.fwmark));
+    }
+    if !wireguard.addresses.is_empty() {
+        text.field("addresses", &peer::prefixes(&wireguard.addresses, paint));
+    }
+    text.field("mtu", &wireguard.mtu.to_string());
+    if !wireguard.fail_closed {
+        text.field("fail closed", &paint.red("no: traffic for it leaves in clear while it is gone"));
+    }
+    work(text, wireguard);
+    drops(text, wireguard);
+}
+
+/// What is wrong with a tunnel that carries nothing.
+fn trouble(state: State) -> Option<&'static str> {
+    match state {
+        State::Up => None,
+        State::Down => Some("down: somebody set the interface down"),
+        State::Gone => {
+            Some("gone: somebody took its device or its control socket away; aditctl reload makes it anew")
+        }
+        State::Stuck => Some("stuck: its control thread does not answer; see the daemon's log"),
+    }
+}
+
+fn work(text: &mut Text, wireguard: &Wireguard) {
+    if !wireguard.offloads.is_empty() {
+        let names: Vec<_> = wireguard.offloads.iter().map(|name| escape(name)).collect();
+        text.field("offloads", &names.join(", "));
+    }
+    let outward = batch(wireguard.workers.iter().map(|worker| &worker.outward));
+    let inward = batch(wireguard.workers.iter().map(|worker| &worker.inward));
+    let sizes: Vec<_> = [
+        outward.map(|size| format!("{size:.1} packets a batch out")),
+        inward.map(|size| format!("{size:.1} in")),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let workers = wireguard.workers.len();
+    text.field("workers", &[vec![workers.to_string()], sizes].concat().join(", "));
+    let (done, waiting) = (wireguard.handshakes, wireguard.handshake_queue);
+    if done + waiting > 0 {
+        text.field("handshakes", &format!("{done} completed, {waiting} messages waiting"));
+    }
+}
+
+/// How many packets a batch has on the average, if there were any.
+fn batch<'a>(all: impl Iterator<Item = &'a Batches>) -> Option<f64> {
+    let (packets, batches) = all.fold((0, 0), |(packets, batches), one| {
+        (packets + one.packets, batches + one.sizes.iter().sum::<u64>())
+    });
+    (batches > 0).then(|| packets as f64 / batches as f64)
+}
+
+fn drops(text: &mut Text, wireguard: &Wireguard) {
+    let mut drops: Vec<_> = wireguard.drops.iter().filter(|(_, packets)| **packets > 0).collect();
+    if drops.is_empty() {
+        return;
+    }
+    drops.sort_by_key(|(_, packets)| std::cmp::Reverse(**packets));
+    let total: u64 = drops.iter().map(|(_, packets)| **packets).sum();
+    text.field("dropped packets", &total.to_string());
+    for (reason, packets) in drops {
+        let words = explain(reason).unwrap_or("a reason that this aditctl does not know");
+        text.line(&format!("    {}: {packets} ({words})", text.paint.bold(&escape(reason))));
+    }
+}
+
+#[cfg(test)]
+mod tests;
