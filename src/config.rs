@@ -4,6 +4,17 @@
 //! line, its column, its key, what was found, and what is allowed. Everything that can be many is a named table, so that a
 //! reload can tell what changed.
 
+mod endpoint;
+mod file;
+mod key_file;
+mod load;
+mod mistake;
+mod peer;
+mod source;
+mod table;
+mod tunnel;
+mod unique;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -11,6 +22,10 @@ use std::path::PathBuf;
 use adit_noise::{PresharedKey, PrivateKey, PublicKey};
 use adit_wireguard::Prefix;
 use tracing::level_filters::LevelFilter;
+
+pub use endpoint::Unreadable;
+pub use load::{load, parse};
+pub use mistake::{Errors, Mistake, Place};
 
 use crate::net::offload::Offloads;
 
@@ -27,6 +42,8 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// `[wireguard.NAME]`, by the names of the interfaces.
     pub wireguard: BTreeMap<String, Wireguard>,
+    /// The files that were read for it: itself first, if it is a file, then the key files.
+    pub files: Vec<PathBuf>,
 }
 
 /// `[gateway]`: the daemon as a whole. To change any of it the daemon has to be started anew.
@@ -157,3 +174,6 @@ pub enum EndpointName {
         port: u16,
     },
 }
+
+#[cfg(test)]
+mod tests;

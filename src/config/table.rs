@@ -1,0 +1,261 @@
+//! Reading tables so that every mistake is found, not only the first.
+
+use std::ops::RangeInclusive;
+
+use toml::de::{DeTable, DeValue};
+
+use super::mistake::{quoted, repeated};
+use super::source::Source;
+
+/// A table that is being read. Keys that nobody asks for until [`Self::end`] are mistakes.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    source: &'a Source<'a>,
+    /// As a person writes it: `wireguard.wg0`.
+    path: String,
+    /// The same with `NAME` for what people name.
+    kind: String,
+    /// Where its name stands.
+    at: usize,
+    /// `None` if it is not there: nothing is in it.
+    entries: Option<&'a DeTable<'a>>,
+    known: Vec<&'static str>,
+}
+
+/// A value that is being read.
+#[derive(Clone, Debug)]
+pub(super) struct Value<'a> {
+    source: &'a Source<'a>,
+    path: String,
+    at: usize,
+    value: &'a DeValue<'a>,
+}
+
+impl<'a> Table<'a> {
+    /// The whole file.
+    pub(super) fn root(source: &'a Source<'a>, entries: &'a DeTable<'a>) -> Self {
+        let (path, kind) = Default::default();
+        Self { source, path, kind, at: 0, entries: Some(entries), known: Vec::new() }
+    }
+
+    /// What `key` is set to.
+    pub(super) fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.source.asked(join(&self.kind, key));
+        self.entry(key)
+    }
+
+    /// The table `key`; an empty one if it is not there.
+    pub(super) fn table(&mut self, key: &'static str) -> Self {
+        self.optional_table(key).unwrap_or_else(|| {
+            let (path, kind) = (join(&self.path, key), join(&self.kind, key));
+            Self { source: self.source, path, kind, at: self.at, entries: None, known: Vec::new() }
+        })
+    }
+
+    /// The table `key`, if it is there.
+    pub(super) fn optional_table(&mut self, key: &'static str) -> Option<Self> {
+        let value = self.entry(key)?;
+        let entries = value.entries()?;
+        let kind = join(&self.kind, key);
+        Some(Self {
+            source: self.source,
+            path: value.path,
+            kind,
+            at: self.at_of(key),
+            entries,
+            known: Vec::new(),
+        })
+    }
+
+    /// The tables `key.NAME`, by their names. `placeholder` stands for any name.
+    pub(super) fn named(
+        &mut self,
+        key: &'static str,
+        placeholder: &str,
+        allowed: &str,
+        sound: impl Fn(&str) -> bool,
+    ) -> Vec<(&'a str, Self)> {
+        let Some(outer) = self.optional_table(key) else { return Vec::new() };
+        let mut tables = Vec::new();
+        for (name, value) in outer.entries.into_iter().flatten() {
+            let at = name.span().start;
+            let name: &'a str = name.get_ref();
+            let path = join(&outer.path, name);
+            if !sound(name) {
+                self.source.wrong(at, &path, quoted(name), allowed);
+            }
+            let value = Value { source: self.source, path, at, value: value.get_ref() };
+            if let Some(entries) = value.entries() {
+                let kind = join(&outer.kind, placeholder);
+                let (source, path, known) = (self.source, value.path, Vec::new());
+                tables.push((name, Self { source, path, kind, at, entries, known }));
+            }
+        }
+        tables
+    }
+
+    /// Notes that `key` has to be there.
+    pub(super) fn missing(&self, key: &str, allowed: &str) {
+        self.source.missing(self.at, &join(&self.path, key), allowed);
+    }
+
+    /// Notes that what `key` is without being set is not `allowed`.
+    pub(super) fn refused(&self, key: &str, found: impl Into<String>, allowed: impl Into<String>) {
+        self.source.wrong(self.at, &join(&self.path, key), found, allowed);
+    }
+
+    /// Tells of keys that nobody asked for. `hints` say what to do with some of them.
+    pub(super) fn end(self, hints: &[(&str, &str)]) {
+        for (key, _) in self.entries.into_iter().flatten() {
+            let name: &str = key.get_ref();
+            if self.known.contains(&name) {
+                continue;
+            }
+            let hint = hints.iter().find(|(hinted, _)| plain(hinted) == plain(name));
+            let hint = match (hint, self.nearest(name)) {
+                (Some((_, hint)), _) => format!(" ({hint})"),
+                (None, Some(near)) => format!(" (did you mean {near}?)"),
+                (None, None) => String::new(),
+            };
+            let allowed = format!("{}{hint}", self.known.join(", "));
+            self.source.wrong(key.span().start, &join(&self.path, name), "an unknown key", allowed);
+        }
+    }
+
+    fn entry(&mut self, key: &'static str) -> Option<Value<'a>> {
+        self.known.push(key);
+        let value = self.entries?.get(key)?;
+        let path = join(&self.path, key);
+        Some(Value { source: self.source, path, at: value.span().start, value: value.get_ref() })
+    }
+
+    fn at_of(&self, key: &str) -> usize {
+        self.entries
+            .and_then(|entries| entries.get_key_value(key))
+            .map_or(self.at, |(key, _)| key.span().start)
+    }
+
+    /// The known key that `name` was probably meant to be.
+    fn nearest(&self, name: &str) -> Option<&'static str> {
+        if let Some(same) = self.known.iter().find(|known| plain(known) == plain(name)) {
+            return Some(same);
+        }
+        let short: String = name.chars().take(64).collect();
+        let distance = |known: &&str| strsim::damerau_levenshtein(&short, known);
+        let nearest = self.known.iter().copied().min_by_key(distance)?;
+        (distance(&nearest) <= nearest.len() / 3).then_some(nearest)
+    }
+}
+
+/// A key without what people write differently.
+fn plain(key: &str) -> String {
+    key.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+/// `path.key`, with quotes where TOML needs them.
+fn join(path: &str, key: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let key = if !key.is_empty() && key.chars().all(bare) { key.to_owned() } else { quoted(key) };
+    if path.is_empty() { key } else { format!("{path}.{key}") }
+}
+
+impl<'a> Value<'a> {
+    /// Notes that this is not `allowed`.
+    pub(super) fn wrong(&self, allowed: impl Into<String>) {
+        self.refused(self.found(), allowed);
+    }
+
+    /// Notes that this is not `allowed`, and says in other words what was found.
+    pub(super) fn refused(&self, found: impl Into<String>, allowed: impl Into<String>) {
+        self.source.wrong(self.at, &self.path, found, allowed);
+    }
+
+    /// Where it stands, for order.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Its line.
+    pub(super) fn line(&self) -> usize {
+        self.source.line(self.at)
+    }
+
+    /// Its key.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How it is shown to a person.
+    pub(super) fn found(&self) -> String {
+        match self.value {
+            DeValue::String(text) => quoted(text),
+            DeValue::Integer(number) => repeated(&number.to_string()),
+            DeValue::Float(number) => repeated(&number.to_string()),
+            DeValue::Boolean(switch) => switch.to_string(),
+            DeValue::Datetime(date) => date.to_string(),
+            DeValue::Array(_) => "a list".to_owned(),
+            DeValue::Table(_) => "a table".to_owned(),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn switch(&self) -> Option<bool> {
+        let switch = self.value.as_bool();
+        if switch.is_none() {
+            self.wrong("true or false");
+        }
+        switch
+    }
+
+    /// A whole number, if it is one at all.
+    pub(super) fn number(&self) -> Option<i128> {
+        let integer = self.value.as_integer()?;
+        // No limit is near the ends of an i128, so neither end is a number that is allowed.
+        Some(i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX))
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn integer<T: TryFrom<i128>>(&self, range: RangeInclusive<i128>) -> Option<T> {
+        let number = self.number().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        if number.is_none() {
+            self.wrong(format!("a whole number from {} to {}", range.start(), range.end()));
+        }
+        number
+    }
+
+    /// A string, if it is one.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.value.as_str()
+    }
+
+    /// What `read` makes of a string.
+    pub(super) fn parsed<T>(&self, allowed: &str, read: impl FnOnce(&'a str) -> Option<T>) -> Option<T> {
+        let value = self.text().and_then(read);
+        if value.is_none() {
+            self.wrong(allowed);
+        }
+        value
+    }
+
+    /// What `read` makes of each element of a list, where it makes something of it.
+    pub(super) fn list<T>(&self, allowed: &str, mut read: impl FnMut(Value<'a>) -> Option<T>) -> Vec<T> {
+        let Some(elements) = self.value.as_array() else {
+            self.wrong(format!("a list, as [\"..\"], of {allowed}"));
+            return Vec::new();
+        };
+        let element = |(at, value): (usize, &'a toml::Spanned<DeValue<'a>>)| {
+            let path = format!("{}[{at}]", self.path);
+            read(Value { source: self.source, path, at: value.span().start, value: value.get_ref() })
+        };
+        elements.iter().enumerate().filter_map(element).collect()
+    }
+
+    fn entries(&self) -> Option<Option<&'a DeTable<'a>>> {
+        let entries = self.value.as_table();
+        if entries.is_none() {
+            self.wrong("a table");
+        }
+        entries.map(Some)
+    }
+}

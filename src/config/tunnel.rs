@@ -1,0 +1,208 @@
+//! `[wireguard.NAME]`
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+
+use adit_noise::PrivateKey;
+
+use super::endpoint::ADDRESS;
+use super::file::{Context, path};
+use super::peer::{self, Routed};
+use super::table::{Table, Value};
+use super::unique::Unique;
+use super::{Hooks, InterfaceAddress, Table as RoutingTable, Wireguard, key_file};
+use crate::control::interface_name;
+
+/// What an interface's name may be.
+const INTERFACE: &str = "an interface's name of 1 to 15 visible bytes, none of them '/', '%' or ':'";
+/// What `table` may be.
+const TABLE: &str = "\"auto\", \"off\" or a number from 1 to 4294967295";
+/// What `fwmark` may be.
+const MARK: &str = "a number from 0 to 4294967295, or a string as \"0xca6c\"";
+/// What wrong keys were probably meant to be.
+const HINTS: &[(&str, &str)] = &[
+    (
+        "private_key",
+        "no keys in this file: write it to a file of mode 0600 and name that as private_key_file",
+    ),
+    ("address", "did you mean addresses?"),
+    ("peers", "did you mean peer? Each peer is a table of its own: [wireguard.NAME.peer.PEER]"),
+    ("port", "did you mean listen_port?"),
+    ("dns", "adit sets no DNS servers; a hook can"),
+];
+/// The number of the main table.
+const MAIN: u32 = 254;
+
+/// Every `[wireguard.NAME]`.
+pub(super) fn tunnels(root: &mut Table<'_>, context: &mut Context<'_>) -> BTreeMap<String, Wireguard> {
+    let named = root.named("wireguard", "NAME", INTERFACE, |name| interface_name(name).is_ok());
+    let mut between = Between::default();
+    let mut tunnels = BTreeMap::new();
+    for (name, table) in named {
+        if let Some(tunnel) = tunnel(table, context, &mut between) {
+            tunnels.insert(name.to_owned(), tunnel);
+        }
+    }
+    between.end();
+    tunnels
+}
+
+/// What tunnels must not have in common.
+#[derive(Default)]
+struct Between<'a> {
+    ports: Unique<'a, u16>,
+    /// Routes by their tables.
+    routes: Unique<'a, (u32, adit_wireguard::Prefix)>,
+    /// The first default route of each tunnel that gets a table of its own.
+    defaults: Unique<'a, ()>,
+}
+
+impl<'a> Between<'a> {
+    fn routes(&mut self, table: RoutingTable, routed: &[Routed<'a>]) {
+        let (mut default, mut once) = (None, HashSet::new());
+        // What two peers of one tunnel claim is told there.
+        for (prefix, value) in routed.iter().filter(|(prefix, _)| once.insert(*prefix)) {
+            match table {
+                RoutingTable::Off => {}
+                RoutingTable::Auto if prefix.length() == 0 => default = default.or(Some(value)),
+                RoutingTable::Auto => self.routes.add((MAIN, *prefix), value),
+                RoutingTable::Number(number) => self.routes.add((number, *prefix), value),
+            }
+        }
+        if let Some(value) = default {
+            self.defaults.add((), value);
+        }
+    }
+
+    fn end(self) {
+        self.ports.end(Value::found, "a port that no other tunnel listens on, or 0");
+        self.routes.end(Value::found, "a prefix that no other tunnel routes in the same table; table = \"off\" or another table avoids it");
+        self.defaults.end(
+            Value::found,
+            "one tunnel with a default route and table = \"auto\"; give the others another table, or \"off\"",
+        );
+    }
+}
+
+fn tunnel<'a>(
+    mut table: Table<'a>,
+    context: &mut Context<'_>,
+    between: &mut Between<'a>,
+) -> Option<Wireguard> {
+    let private_key = private_key(&mut table, context);
+    let port = table.value("listen_port");
+    let listen_port = port.as_ref().and_then(|value| value.integer(0..=65_535)).unwrap_or(0);
+    if let Some(value) = port.filter(|_| listen_port != 0) {
+        between.ports.add(listen_port, &value);
+    }
+    let fwmark = table.value("fwmark").and_then(|value| fwmark(&value)).unwrap_or(0);
+    let addresses = table.value("addresses").map(|value| addresses(&value)).unwrap_or_default();
+    let mtu = table.value("mtu").and_then(|value| mtu(&value, &addresses)).unwrap_or(MTU);
+    let routing = table.value("table").and_then(|value| routing_table(&value)).unwrap_or(RoutingTable::Auto);
+    let allow_fail_open = table.value("allow_fail_open").and_then(|value| value.switch()).unwrap_or(false);
+    let hooks = hooks(table.table("hooks"));
+    let (peers, routed) = peer::peers(&mut table, context, private_key.as_ref());
+    between.routes(routing, &routed);
+    table.end(HINTS);
+    let table = routing;
+    private_key.map(|private_key| Wireguard {
+        private_key,
+        listen_port,
+        fwmark,
+        mtu,
+        addresses,
+        table,
+        allow_fail_open,
+        hooks,
+        peers,
+    })
+}
+
+/// The MTU of a tunnel that nobody has set one for: what fits 1,500 bytes with IPv6 outside, as everywhere in WireGuard.
+const MTU: usize = 1_420;
+/// What an interface with IPv6 needs (RFC 8200, section 5).
+const MTU_IPV6: usize = 1_280;
+
+fn private_key(table: &mut Table<'_>, context: &mut Context<'_>) -> Option<PrivateKey> {
+    let Some(value) = table.value("private_key_file") else {
+        table.missing("private_key_file", key_file::ALLOWED);
+        return None;
+    };
+    let path = path(&value, context.folder)?;
+    key_file::key(&value, &path, context, |text| PrivateKey::from_base64(text).ok())
+}
+
+fn mtu(value: &Value<'_>, addresses: &[InterfaceAddress]) -> Option<usize> {
+    let mtu = value.integer(576..=65_535)?;
+    if mtu < MTU_IPV6 && addresses.iter().any(|address| matches!(address.address, IpAddr::V6(_))) {
+        value.wrong(format!("{MTU_IPV6} to 65535, for the interface has an IPv6 address"));
+        return None;
+    }
+    Some(mtu)
+}
+
+fn addresses(value: &Value<'_>) -> Vec<InterfaceAddress> {
+    let mut once = Unique::default();
+    let addresses = value.list(ADDRESS, |element| {
+        let address: InterfaceAddress = element.parsed(ADDRESS, |text| text.parse().ok())?;
+        once.add(address.address, &element);
+        Some(address)
+    });
+    once.end(Value::found, "each address once");
+    addresses
+}
+
+fn fwmark(value: &Value<'_>) -> Option<u32> {
+    match value.number() {
+        Some(number) => match u32::try_from(number) {
+            Ok(mark) => Some(mark),
+            Err(_) => {
+                value.wrong(MARK);
+                None
+            }
+        },
+        None => value.parsed(MARK, |text| u32::from_str_radix(hexadecimal(text)?, 16).ok()),
+    }
+}
+
+/// The digits behind `0x`.
+fn hexadecimal(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
+    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(digits)
+}
+
+fn routing_table(value: &Value<'_>) -> Option<RoutingTable> {
+    let table = match value.text() {
+        Some("auto") => Some(RoutingTable::Auto),
+        Some("off") => Some(RoutingTable::Off),
+        Some(_) => None,
+        None => {
+            let number = value.number().and_then(|number| u32::try_from(number).ok());
+            number.filter(|number| *number != 0).map(RoutingTable::Number)
+        }
+    };
+    if table.is_none() {
+        value.wrong(TABLE);
+    }
+    table
+}
+
+fn hooks(mut table: Table<'_>) -> Hooks {
+    let allowed = "a command for /bin/sh -c";
+    let mut commands = |key| {
+        let command = |element: Value<'_>| {
+            element.parsed(allowed, |text| {
+                (!text.trim().is_empty() && !text.contains('\0')).then(|| text.to_owned())
+            })
+        };
+        table.value(key).map(|value| value.list(allowed, command)).unwrap_or_default()
+    };
+    let hooks = Hooks {
+        pre_up: commands("pre_up"),
+        post_up: commands("post_up"),
+        pre_down: commands("pre_down"),
+        post_down: commands("post_down"),
+    };
+    table.end(&[]);
+    hooks
+}
