@@ -64,6 +64,26 @@ pub(crate) fn group(name: &str) -> io::Result<Option<u32>> {
     })
 }
 
+/// All groups that a user is in, `first` among them.
+pub(crate) fn groups(name: &str, first: u32) -> io::Result<Vec<u32>> {
+    let name = CString::new(name)?;
+    let mut groups = vec![0; 64];
+    loop {
+        let mut count = i32::try_from(groups.len()).map_err(io::Error::other)?;
+        // SAFETY: the name ends with a zero, and `count` says how many numbers there is room for.
+        let result = unsafe { libc::getgrouplist(name.as_ptr(), first, groups.as_mut_ptr(), &raw mut count) };
+        let count = usize::try_from(count).map_err(io::Error::other)?;
+        if result >= 0 {
+            groups.truncate(count);
+            return Ok(groups);
+        }
+        if count <= groups.len() || count > LARGEST {
+            return Err(io::Error::other("the system does not tell the groups of a user"));
+        }
+        groups.resize(count, 0);
+    }
+}
+
 /// Calls with ever more room until it suffices. The call returns an error number, and what it found.
 fn with_buffer<T>(mut call: impl FnMut(&mut [libc::c_char]) -> (i32, Option<T>)) -> io::Result<Option<T>> {
     let mut buffer = vec![0; 1 << 10];

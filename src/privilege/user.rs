@@ -1,0 +1,77 @@
+//! The users of the system.
+
+use std::io;
+
+use crate::net::sys;
+
+/// A user of the system.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// The number of its first group.
+    pub gid: u32,
+    /// Its name.
+    pub name: String,
+}
+
+/// Looks a user up by its name, wherever the system keeps its users. `None` if there is none.
+///
+/// # Errors
+/// What the system says if it cannot be asked.
+pub fn user(name: &str) -> io::Result<Option<User>> {
+    Ok(sys::user::by_name(name)?.map(|found| User { uid: found.uid, gid: found.gid, name: name.to_owned() }))
+}
+
+/// The number of a group by its name. `None` if there is none.
+///
+/// # Errors
+/// What the system says if it cannot be asked.
+pub fn group(name: &str) -> io::Result<Option<u32>> {
+    sys::user::group(name)
+}
+
+/// The name of the user that this process runs as; its number if it has no name.
+#[must_use]
+pub fn user_name() -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    sys::user::name(uid).ok().flatten().unwrap_or_else(|| uid.to_string())
+}
+
+/// The numbers of all groups that a user is in, in ascending order.
+///
+/// # Errors
+/// What the system says if it cannot be asked.
+pub(super) fn groups(user: &User) -> io::Result<Vec<u32>> {
+    let mut groups = sys::user::groups(&user.name, user.gid)?;
+    groups.sort_unstable();
+    groups.dedup();
+    Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_found_by_name() {
+        let root = User { uid: 0, gid: 0, name: "root".to_owned() };
+        assert_eq!(user("root").unwrap(), Some(root));
+        assert_eq!(group("root").unwrap(), Some(0));
+    }
+
+    #[test]
+    fn this_process_runs_as_somebody() {
+        let name = user_name();
+        let uid = user(&name).unwrap().map_or(name, |user| user.uid.to_string());
+        assert_eq!(uid, rustix::process::geteuid().as_raw().to_string());
+    }
+
+    #[test]
+    fn names_that_nobody_has_are_not_found() {
+        for name in ["adit-nobody-has-this", "", "ro\0ot"] {
+            assert_eq!(user(name).unwrap(), None);
+            assert_eq!(group(name).unwrap(), None);
+        }
+    }
+}
