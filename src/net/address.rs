@@ -84,3 +84,54 @@ fn describe(message: &AddressMessage) -> Option<InterfaceAddress> {
     });
     Some(InterfaceAddress { address: local.or(address)?, prefix_len: message.header.prefix_len })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, UdpSocket};
+
+    use super::*;
+    use crate::net::isolated::{isolated, make_link};
+
+    fn address(address: &str, prefix_len: u8) -> InterfaceAddress {
+        InterfaceAddress { address: address.parse().unwrap(), prefix_len }
+    }
+
+    #[test]
+    fn addresses_come_are_listed_and_go() {
+        isolated(|| {
+            let index = make_link("wg0");
+            for address in [address("10.20.0.1", 24), address("fd20::1", 64)] {
+                assert!(add(index, address).unwrap());
+                assert!(!add(index, address).unwrap(), "it was there");
+                // IPv6 too is of use at once: nobody is asked whether he has it.
+                UdpSocket::bind(SocketAddr::new(address.address, 0)).unwrap();
+                assert!(list(index).unwrap().contains(&address));
+                assert!(!list(1).unwrap().contains(&address));
+                assert!(remove(index, address).unwrap());
+                assert!(!remove(index, address).unwrap(), "it is gone");
+                assert!(!list(index).unwrap().contains(&address));
+            }
+        });
+    }
+
+    #[test]
+    fn an_address_with_another_length_is_another() {
+        isolated(|| {
+            let index = make_link("wg0");
+            add(index, address("10.20.0.1", 24)).unwrap();
+            assert!(add(index, address("10.20.0.1", 16)).unwrap());
+            add(index, address("fd20::1", 64)).unwrap();
+            assert_eq!(netlink::errno(&add(index, address("fd20::1", 48)).unwrap_err()), Some(libc::EEXIST));
+            assert!(!remove(index, address("fd20::1", 48)).unwrap());
+            assert!(list(index).unwrap().contains(&address("fd20::1", 64)));
+        });
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_has_no_addresses() {
+        isolated(|| {
+            assert_eq!(netlink::errno(&add(99, address("10.20.0.1", 24)).unwrap_err()), Some(libc::ENODEV));
+            assert_eq!(netlink::errno(&list(99).unwrap_err()), Some(libc::ENODEV));
+        });
+    }
+}

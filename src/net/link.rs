@@ -149,6 +149,7 @@ fn event(message: Message) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::isolated::{isolated, make_link};
 
     #[test]
     fn the_loopback_link_is_found() {
@@ -159,5 +160,21 @@ mod tests {
     #[test]
     fn a_link_that_does_not_exist_is_an_error() {
         assert_eq!(find("adit-none").unwrap_err().raw_os_error(), Some(libc::ENODEV));
+    }
+
+    #[test]
+    fn a_link_is_set_up_and_down_and_otherwise_left() {
+        isolated(|| {
+            let index = make_link("wg0");
+            let set = |settings: Settings| {
+                set(index, &settings).unwrap();
+                find("wg0").unwrap()
+            };
+            let down = set(Settings { up: Some(false), mtu: Some(1400), ..Settings::default() });
+            assert_eq!(down, Link { index, up: false, mtu: 1400 });
+            assert!(set(Settings { up: Some(true), ..Settings::default() }).up);
+            let left = set(Settings { mtu: Some(1300), ..Settings::default() });
+            assert_eq!(left, Link { index, up: true, mtu: 1300 });
+        });
     }
 }

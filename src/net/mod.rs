@@ -11,3 +11,6 @@ pub mod tun;
 pub mod udp;
 
 pub(crate) mod sys;
+
+#[cfg(test)]
+pub(crate) mod isolated;

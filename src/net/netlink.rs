@@ -33,7 +33,7 @@ pub(super) type Message = NetlinkMessage<RouteNetlinkMessage>;
 
 /// The kernel refused a request, and said more than a number.
 #[derive(Debug, thiserror::Error)]
-#[error("{text} ({})", io::Error::from_raw_os_error(*.errno))]
+#[error("{text}: {}", io::Error::from_raw_os_error(*.errno))]
 struct Refused {
     errno: i32,
     text: String,
@@ -186,9 +186,68 @@ fn acknowledged(message: &Message) -> io::Result<()> {
     let text = NlasIterator::new(attributes)
         .map_while(Result::ok)
         .find(|attribute| attribute.kind() == ERROR_TEXT)
-        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches('\0').to_owned());
+        .map(|attribute| String::from_utf8_lossy(attribute.value()).trim_end_matches(['\0', '.']).to_owned());
     Err(match text {
         Some(text) => io::Error::new(error.kind(), Refused { errno, text }),
         None => error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::link::LinkMessage;
+    use rustix::net::sockopt::socket_timeout;
+
+    use super::*;
+    use crate::net::isolated::{isolated, make_link};
+    use crate::net::link::{self, Settings};
+
+    #[test]
+    fn what_the_kernel_says_is_told_in_words_with_its_number() {
+        isolated(|| {
+            let index = make_link("wg0");
+            let error = link::set(index, &Settings { mtu: Some(10), ..Settings::default() }).unwrap_err();
+            assert_eq!(errno(&error), Some(libc::EINVAL));
+            assert_eq!(error.to_string(), "mtu less than device minimum: Invalid argument (os error 22)");
+        });
+    }
+
+    #[test]
+    fn a_kernel_that_is_silent_is_not_waited_for_for_ever() {
+        let socket = open().unwrap();
+        assert_eq!(socket_timeout(&socket, Timeout::Recv).unwrap(), Some(PATIENCE));
+        set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_millis(1))).unwrap();
+        assert_eq!(receive(&socket).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_table_is_read_to_its_end() {
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let links = dump(&message, |entry| match entry {
+            RouteNetlinkMessage::NewLink(link) => Some(link.header.index),
+            _ => None,
+        });
+        assert!(links.unwrap().contains(&1));
+    }
+
+    #[test]
+    fn a_table_that_is_read_for_too_long_is_given_up() {
+        let message = RouteNetlinkMessage::GetLink(LinkMessage::default());
+        let error = dump_once(message, Instant::now(), &mut Some).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn messages_that_are_cut_off_are_passed_over() {
+        let socket = open().unwrap();
+        send(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP).unwrap();
+        let mut buffer = Vec::with_capacity(BUFFER);
+        socket.recv(&mut buffer, 0).unwrap();
+        let all = messages(&buffer).count();
+        assert!(all > 0);
+        for length in 0..buffer.len() {
+            assert!(messages(&buffer[..length]).count() <= all);
+        }
+        assert_eq!(messages(&[0; 64]).count(), 0);
+    }
 }

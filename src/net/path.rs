@@ -29,3 +29,29 @@ pub fn mtu(remote: SocketAddr, mark: u32) -> io::Result<u32> {
     socket.connect(&remote.into())?;
     Ok(if remote.is_ipv4() { sockopt::ip_mtu(&socket)? } else { sockopt::ipv6_mtu(&socket)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::isolated::isolated;
+
+    #[test]
+    fn the_path_to_this_machine_is_as_wide_as_its_loopback_link() {
+        // IPv4 cannot say more than 65,535.
+        for (remote, width) in
+            [("127.0.0.1:1", 65_535), ("[::ffff:127.0.0.1]:1", 65_535), ("[::1]:1", 65_536)]
+        {
+            assert_eq!(mtu(remote.parse().unwrap(), 0).unwrap(), width, "{remote}");
+        }
+    }
+
+    #[test]
+    fn without_a_route_there_is_no_path() {
+        isolated(|| {
+            for remote in ["198.51.100.1:1", "[2001:db8::1]:1"] {
+                let error = mtu(remote.parse().unwrap(), 0).unwrap_err();
+                assert_eq!(error.raw_os_error(), Some(libc::ENETUNREACH), "{remote}");
+            }
+        });
+    }
+}

@@ -200,3 +200,6 @@ pub(super) fn destination(route: &RouteMessage) -> Option<Prefix> {
     };
     Prefix::new(named.unwrap_or(any), route.header.destination_prefix_length).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,3 +186,6 @@ impl TryFrom<AddressFamily> for Family {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,11 @@ pub fn give_up(user: &str, keep: &[Capability]) -> Result<(), Error> {
     if threads != 1 {
         return Err(Error::Threads(threads));
     }
+    give_up_of_thread(user, keep)
+}
+
+/// What other threads have is left, but for core dumps, which are the whole process's.
+fn give_up_of_thread(user: &str, keep: &[Capability]) -> Result<(), Error> {
     forbid_dumps()?;
     let found = user::user(user).or_step("look the user up")?;
     let user = found.ok_or_else(|| Error::NoUser(user.to_owned()))?;
@@ -97,9 +102,11 @@ fn limit_bounding_set(keep: CapabilitySet) -> Result<bool, Error> {
 
 fn become_user(user: &User, groups: &[u32]) -> Result<(), Error> {
     thread::set_keep_capabilities(true).or_step("keep capabilities")?;
-    let mut present: Vec<_> =
-        rustix::process::getgroups().or_step("read groups")?.into_iter().map(Gid::as_raw).collect();
+    let present = rustix::process::getgroups().or_step("read groups")?;
+    let mut present: Vec<_> = present.into_iter().map(Gid::as_raw).filter(|gid| *gid != user.gid).collect();
     present.sort_unstable();
+    present.dedup();
+    // Who is this user already may lack the privilege to say so.
     if present != groups {
         let groups: Vec<_> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         thread::set_thread_groups(&groups).or_step("set the user's groups")?;
@@ -125,14 +132,14 @@ fn limit_capabilities(keep: CapabilitySet) -> Result<(), Error> {
 fn verify(user: &User, groups: &[u32], keep: CapabilitySet, bounded: bool) -> Result<(), Error> {
     let status = fs::read_to_string("/proc/thread-self/status").or_step("read the process's status")?;
     let numbers = |number: u32| [number; 4].map(|number| number.to_string()).join(" ");
+    let first = user.gid.to_string();
+    let others = field(&status, "Groups");
+    let others: Vec<_> = others.split(' ').filter(|gid| !gid.is_empty() && *gid != first).collect();
     let list = groups.iter().map(u32::to_string).collect::<Vec<_>>().join(" ");
+    same("Groups", others.join(" "), list)?;
     let set = format!("{:016x}", keep.bits());
-    let mut wanted = vec![
-        ("Uid", numbers(user.uid)),
-        ("Gid", numbers(user.gid)),
-        ("Groups", list),
-        ("NoNewPrivs", "1".to_owned()),
-    ];
+    let mut wanted =
+        vec![("Uid", numbers(user.uid)), ("Gid", numbers(user.gid)), ("NoNewPrivs", "1".to_owned())];
     wanted.extend(["CapInh", "CapPrm", "CapEff", "CapAmb"].map(|what| (what, set.clone())));
     if bounded {
         wanted.push(("CapBnd", set));
@@ -151,7 +158,7 @@ fn same(what: &'static str, found: String, wanted: String) -> Result<(), Error> 
     if found == wanted { Ok(()) } else { Err(Error::Left { what, found, wanted }) }
 }
 
-/// The words of one line, with single spaces between them; numbers of groups are in ascending order there.
+/// The words of one line, with single spaces between them; groups are in ascending order there.
 fn field(status: &str, name: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
@@ -165,5 +172,112 @@ trait OrStep<T> {
 impl<T, E: Into<io::Error>> OrStep<T> for Result<T, E> {
     fn or_step(self, step: &'static str) -> Result<T, Error> {
         self.map_err(|error| Error::Step { step, error: error.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::super::effective;
+    use super::*;
+    use crate::net::isolated::{isolated, isolated_as_nobody};
+
+    #[test]
+    fn what_is_kept_is_kept_and_nothing_else() {
+        isolated_as_nobody(|| {
+            assert!(effective().len() > 30);
+            give_up_of_thread("nobody", &[Capability::NetAdmin, Capability::NetRaw]).unwrap();
+            assert_eq!(effective(), ["CAP_NET_ADMIN", "CAP_NET_RAW"]);
+            let grown = CapabilitySets {
+                effective: CapabilitySet::CHOWN,
+                permitted: CapabilitySet::CHOWN,
+                inheritable: CapabilitySet::empty(),
+            };
+            thread::set_capabilities(None, grown).unwrap_err();
+        });
+    }
+
+    #[test]
+    fn programs_that_are_started_have_what_is_kept_and_no_way_to_more() {
+        isolated_as_nobody(|| {
+            give_up_of_thread("nobody", &[Capability::NetAdmin]).unwrap();
+            let output = Command::new("cat").arg("/proc/self/status").output().unwrap();
+            let status = String::from_utf8(output.stdout).unwrap();
+            for what in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+                assert_eq!(field(&status, what), "0000000000001000", "{what}");
+            }
+            assert_eq!(field(&status, "NoNewPrivs"), "1");
+        });
+    }
+
+    #[test]
+    fn who_keeps_nothing_has_nothing() {
+        isolated_as_nobody(|| {
+            give_up_of_thread("nobody", &[]).unwrap();
+            assert_eq!(effective(), [""; 0]);
+        });
+    }
+
+    #[test]
+    fn what_is_not_there_cannot_be_kept() {
+        isolated_as_nobody(|| {
+            give_up_of_thread("nobody", &[Capability::NetAdmin]).unwrap();
+            give_up_of_thread("nobody", &[Capability::NetAdmin]).unwrap();
+            let error = give_up_of_thread("nobody", &[Capability::NetAdmin, Capability::NetRaw]).unwrap_err();
+            assert!(matches!(error, Error::Step { .. }), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_process_with_other_threads_keeps_its_privileges() {
+        let before = effective();
+        // The test's own, and that of the program which runs it.
+        let error = give_up("nobody", &[]).unwrap_err();
+        assert!(matches!(error, Error::Threads(2..)), "{error}");
+        assert_eq!(effective(), before);
+    }
+
+    #[test]
+    fn root_gives_up_core_dumps_alone() {
+        isolated(|| {
+            let before = effective();
+            give_up_of_thread("root", &[]).unwrap();
+            assert_eq!(effective(), before);
+            assert_eq!(rustix::process::getrlimit(Resource::Core).maximum, Some(0));
+            assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        });
+    }
+
+    #[test]
+    fn a_user_that_does_not_exist_cannot_be_become() {
+        isolated(|| {
+            let error = give_up_of_thread("adit-nobody-has-this", &[]).unwrap_err();
+            assert_eq!(error.to_string(), "there is no user \"adit-nobody-has-this\"");
+        });
+    }
+
+    #[test]
+    fn a_user_that_the_system_does_not_let_us_become_is_an_error() {
+        // The namespace knows root alone.
+        isolated(|| {
+            let error = give_up_of_thread("nobody", &[]).unwrap_err();
+            assert!(matches!(error, Error::Step { .. }), "{error}");
+        });
+    }
+
+    #[test]
+    fn what_is_left_is_found_out() {
+        isolated_as_nobody(|| {
+            let nobody = user::user("nobody").unwrap().unwrap();
+            give_up_of_thread("nobody", &[Capability::NetAdmin]).unwrap();
+            let net_admin = Capability::NetAdmin.bit();
+            verify(&nobody, &[], net_admin, true).unwrap();
+            let root = User { uid: 0, ..nobody.clone() };
+            verify(&root, &[], net_admin, true).unwrap_err();
+            verify(&User { gid: 0, ..nobody.clone() }, &[], net_admin, true).unwrap_err();
+            verify(&nobody, &[7], net_admin, true).unwrap_err();
+            verify(&nobody, &[], CapabilitySet::empty(), true).unwrap_err();
+        });
     }
 }

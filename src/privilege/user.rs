@@ -38,12 +38,13 @@ pub fn user_name() -> String {
     sys::user::name(uid).ok().flatten().unwrap_or_else(|| uid.to_string())
 }
 
-/// The numbers of all groups that a user is in, in ascending order.
+/// The numbers of the groups that a user is in beside its first, in ascending order.
 ///
 /// # Errors
 /// What the system says if it cannot be asked.
 pub(super) fn groups(user: &User) -> io::Result<Vec<u32>> {
     let mut groups = sys::user::groups(&user.name, user.gid)?;
+    groups.retain(|gid| *gid != user.gid);
     groups.sort_unstable();
     groups.dedup();
     Ok(groups)
