@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::thread::{available_parallelism, spawn};
 
-use adit::control::{Interface, Options};
+use adit::control::{Interface, MTU, Options};
 use adit::net::offload::Offloads;
 use adit::{background, log};
 use anyhow::{Context, Result};
@@ -44,7 +44,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log::start(arguments.log_level);
+    log::start(arguments.log_level, false);
     match if arguments.foreground { run(&arguments) } else { background::detach(&["--foreground"]) } {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,8 +58,13 @@ fn run(arguments: &Arguments) -> Result<()> {
     let processors = available_parallelism().map_or(1, usize::from);
     let workers = arguments.workers.map_or(processors.min(WORKERS), usize::from);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot listen to signals")?;
-    let options =
-        Options { name: arguments.name.clone(), workers, offloads: arguments.offloads, pin: arguments.pin };
+    let options = Options {
+        name: arguments.name.clone(),
+        workers,
+        offloads: arguments.offloads,
+        pin: arguments.pin,
+        mtu: MTU,
+    };
     let interface = Interface::start(&options)?;
     let remote = interface.remote();
     spawn(move || {

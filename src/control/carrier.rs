@@ -66,8 +66,10 @@ impl Carrier {
         if up {
             self.bind(port).map(|()| true)
         } else {
-            self.reserved.clear();
-            UdpSocket::bind(port, 1, 0, &self.offloads)?;
+            // What is held waits for the sockets to be opened.
+            if port == 0 || !self.holds(port) {
+                UdpSocket::bind(port, 1, 0, &self.offloads)?;
+            }
             self.port = port;
             Ok(false)
         }
@@ -86,9 +88,13 @@ impl Carrier {
         }
     }
 
+    fn holds(&self, port: u16) -> bool {
+        self.reserved.first().is_some_and(|socket| socket.port() == port)
+    }
+
     fn bind(&mut self, port: u16) -> io::Result<()> {
+        let held = self.holds(port);
         let reserved = std::mem::take(&mut self.reserved);
-        let held = reserved.first().is_some_and(|socket| socket.port() == port);
         let sockets = if held { reserved } else { self.sockets_on(port)? };
         self.port = sockets.first().map_or(port, |socket| socket.port());
         self.sockets = sockets;

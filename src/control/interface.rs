@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context as _, Result};
 
 use super::uapi::Uapi;
-use super::{Command, Device, monitor};
+use super::{Command, Device, Remote, monitor};
 use crate::datapath::{Inbox, Tracer, Worker};
 use crate::net::link::{self, Settings};
 use crate::net::offload::Offloads;
@@ -16,7 +16,7 @@ use crate::net::tun::{Tun, TunQueue};
 use crate::net::udp;
 
 /// The MTU of an interface that nobody has set one for: what fits 1,500 bytes with IPv6 outside, as everywhere in WireGuard.
-const MTU: usize = 1_420;
+pub const MTU: usize = 1_420;
 /// Packets or super-packets that wait in a queue of the device at most; the kernel's own default. Small packets come in
 /// bursts and need as much; that many super-packets would be 24 ms at 10 Gbit/s, but a TCP sender's window ends sooner.
 const QUEUE_LEN: usize = 500;
@@ -32,6 +32,8 @@ pub struct Options {
     pub offloads: Offloads,
     /// Whether each worker is kept on one processor.
     pub pin: bool,
+    /// The MTU in bytes.
+    pub mtu: usize,
 }
 
 /// Reads an interface's name: what the kernel takes, and what is the name of a file too.
@@ -50,13 +52,16 @@ pub fn interface_name(text: &str) -> Result<String, String> {
 }
 
 /// Why an interface ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Ended {
     /// Its TUN device was deleted.
+    #[error("its device was deleted")]
     DeviceGone,
     /// Its UAPI socket was removed.
+    #[error("its control socket was removed")]
     SocketGone,
     /// It was told to.
+    #[error("it was told to end")]
     Asked,
 }
 
@@ -67,6 +72,8 @@ pub struct Interface {
     end: mpsc::Sender<Ended>,
     control: Option<thread::JoinHandle<()>>,
     uapi: Arc<Uapi>,
+    index: u32,
+    tracer: Arc<Tracer>,
 }
 
 impl Interface {
@@ -98,11 +105,16 @@ impl Interface {
         let handle = tun.queues.first().map(TunQueue::handle).context("a TUN device without a queue")??;
         let handle = Arc::new(handle);
         let link = monitor::start(&handle, &inbox, farewell).context("cannot follow the state of links")?;
-        let gso_max_segments = Some(udp::train_segments(MTU));
-        let settings = Settings { mtu: Some(MTU), queue_len: Some(QUEUE_LEN), gso_max_segments };
+        let gso_max_segments = Some(udp::train_segments(options.mtu));
+        let settings = Settings {
+            mtu: Some(options.mtu),
+            queue_len: Some(QUEUE_LEN),
+            gso_max_segments,
+            ..Settings::default()
+        };
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
-        let mtu = Arc::new(AtomicUsize::new(MTU));
+        let mtu = Arc::new(AtomicUsize::new(options.mtu));
         let tracer = Arc::new(Tracer::default());
         let queues = tun.queues.into_iter().enumerate();
         let workers = queues.map(|(at, queue)| {
@@ -123,7 +135,7 @@ impl Interface {
                 .context("cannot start the control thread")?
         };
         serve(&uapi, &inbox, end.clone())?;
-        Ok(Self { inbox, ended, end, control: Some(control), uapi })
+        Ok(Self { inbox, ended, end, control: Some(control), uapi, index: link.index, tracer })
     }
 
     /// Waits for the end.
@@ -132,7 +144,28 @@ impl Interface {
         self.ended.recv().unwrap_or(Ended::Asked)
     }
 
-    /// A handle for another thread: what it sends ends the interface, or has the drop counters logged.
+    /// Why it ended, if it did.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        match self.ended.try_recv() {
+            Err(mpsc::TryRecvError::Empty) => None,
+            ended => Some(ended.unwrap_or(Ended::Asked)),
+        }
+    }
+
+    /// The number of its link.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// Its dropped packets, to be watched.
+    #[must_use]
+    pub fn tracer(&self) -> Arc<Tracer> {
+        self.tracer.clone()
+    }
+
+    /// A handle for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
         Remote { inbox: self.inbox.clone(), end: self.end.clone() }
@@ -145,24 +178,6 @@ pub(super) struct Farewell(mpsc::Sender<Ended>, Ended);
 impl Drop for Farewell {
     fn drop(&mut self) {
         let _ = self.0.send(self.1);
-    }
-}
-
-/// Asks an interface for something from another thread.
-pub struct Remote {
-    inbox: Arc<Inbox<Command>>,
-    end: mpsc::Sender<Ended>,
-}
-
-impl Remote {
-    /// Ends the interface.
-    pub fn stop(&self) {
-        let _ = self.end.send(Ended::Asked);
-    }
-
-    /// Has the drop counters written to the log.
-    pub fn log_drops(&self) {
-        self.inbox.command(Command::LogDrops);
     }
 }
 

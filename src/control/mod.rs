@@ -5,8 +5,11 @@ mod device;
 mod interface;
 mod monitor;
 mod owners;
+mod remote;
 mod report;
 mod uapi;
 
 pub use device::{Command, Device};
-pub use interface::{Ended, Interface, Options, Remote, interface_name};
+pub use interface::{Ended, Interface, MTU, Options, interface_name};
+pub use remote::Remote;
+pub use uapi::SOCKETS;

@@ -6,7 +6,7 @@ use adit_wireguard::PeerStatus;
 
 use super::device::Device;
 use crate::clock;
-use crate::datapath::{Reason, WorkerHandle};
+use crate::datapath::{Batches, Reason, Tally, WorkerHandle};
 use crate::status::{self, State};
 
 impl Device {
@@ -20,6 +20,8 @@ impl Device {
             fwmark: self.carrier.mark(),
             mtu: u32::try_from(self.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             offloads: self.carrier.offloads().names().map(str::to_owned).collect(),
+            workers: self.workers.iter().map(|worker| worker_status(worker.tally())).collect(),
+            handshake_queue: self.inbox.depth() as u64,
             handshakes: self.tunnel.handshakes(),
             drops: self.drops_by_reason().map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
             peers: peers.into_iter().map(|peer| self.peer(peer)).collect(),
@@ -52,4 +54,10 @@ impl Device {
             ..status::Peer::default()
         }
     }
+}
+
+fn worker_status(tally: &Tally) -> status::Worker {
+    let batches =
+        |batches: &Batches| status::Batches { packets: batches.packets(), sizes: batches.sizes().into() };
+    status::Worker { outward: batches(&tally.outward), inward: batches(&tally.inward) }
 }

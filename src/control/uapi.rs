@@ -20,7 +20,7 @@ use crate::datapath::Inbox;
 use crate::net::link;
 
 /// Where `wg` looks for sockets.
-const DIRECTORY: &str = "/var/run/wireguard";
+pub const SOCKETS: &str = "/var/run/wireguard";
 /// Clients served at a time.
 const CLIENTS: usize = 64;
 /// How long a client may take for its next bytes.
@@ -46,8 +46,8 @@ impl Uapi {
     /// # Errors
     /// `AddrInUse` if another process serves that interface; otherwise what the system says.
     pub(super) fn bind(name: &str) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY)?;
-        let path = Path::new(DIRECTORY).join(format!("{name}.sock"));
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(SOCKETS)?;
+        let path = Path::new(SOCKETS).join(format!("{name}.sock"));
         if UnixStream::connect(&path).is_ok() {
             let text = format!("{} is served by another process", path.display());
             return Err(io::Error::new(io::ErrorKind::AddrInUse, text));

@@ -72,11 +72,14 @@ impl Handle {
         self.ask(Request::Trace).await
     }
 
-    /// Has the configuration read again, without waiting for what becomes of it: the gateway logs and audits that.
-    pub fn hang_up(&self) {
-        let (reply, _) = oneshot::channel();
-        // It fails only when the gateway ends anyway.
-        let _ = self.requests.send(Request::Reload(reply));
+    /// As [`Self::reload`], for a thread that may wait.
+    ///
+    /// # Errors
+    /// [`Ending`]
+    pub fn reload_blocking(&self) -> Result<Result<String, String>, Ending> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Reload(reply)).map_err(|_| Ending)?;
+        answer.blocking_recv().map_err(|_| Ending)
     }
 
     /// Ends the gateway.

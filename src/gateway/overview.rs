@@ -1,0 +1,75 @@
+//! What the gateway tells of itself.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::Gateway;
+use super::warnings;
+use crate::config::Wireguard;
+use crate::control::Interface;
+use crate::net::path;
+use crate::status::{self, Owner, Privileges, State, Status};
+use crate::{clock, privilege};
+
+/// Peers of a tunnel whose paths are looked at: each costs the kernel a socket.
+const PATHS: usize = 256;
+
+impl Gateway {
+    /// Everything there is to tell.
+    pub(super) fn overview(&self) -> Status {
+        let running = self.tunnels.iter().map(|(name, tunnel)| (name.clone(), self.tunnel(name, tunnel)));
+        let ended = self.ended.iter().map(|(name, why)| (name.clone(), ended(why)));
+        let wireguard: BTreeMap<_, _> = running.chain(ended).collect();
+        Status {
+            schema: status::SCHEMA,
+            version: env!("CARGO_PKG_VERSION").into(),
+            name: self.config.gateway.name.clone(),
+            pid: std::process::id(),
+            started: self.started.as_secs_f64(),
+            now: clock::both().wall.as_secs_f64(),
+            configuration: self.history.clone(),
+            privileges: Privileges { user: privilege::user_name(), capabilities: privilege::effective() },
+            warnings: self.findings.iter().cloned().chain(warnings::of_history(&self.history)).collect(),
+            wireguard,
+        }
+    }
+
+    fn tunnel(&self, name: &str, tunnel: &Interface) -> status::Wireguard {
+        let Ok(mut report) = tunnel.remote().report() else {
+            let warnings = vec!["its control thread does not answer".to_owned()];
+            return status::Wireguard { state: State::Stuck, warnings, ..status::Wireguard::default() };
+        };
+        let Some(config) = self.config.wireguard.get(name) else { return report };
+        report.addresses =
+            config.addresses.iter().map(|net| format!("{}/{}", net.address, net.prefix_len)).collect();
+        report.fail_closed = !config.allow_fail_open;
+        self.complete_peers(name, config, &mut report);
+        report.warnings = warnings::of_tunnel(config, &report);
+        report
+    }
+
+    /// Puts to the peers what the tunnel itself does not know.
+    fn complete_peers(&self, name: &str, config: &Wireguard, report: &mut status::Wireguard) {
+        let named: BTreeMap<_, _> =
+            config.peers.iter().map(|(peer, settings)| (settings.public_key.to_base64(), peer)).collect();
+        let (mtu, mark) = (report.mtu, report.fwmark);
+        for (at, peer) in report.peers.iter_mut().enumerate() {
+            let known = named.get(&peer.public_key).filter(|_| peer.owner == Owner::File);
+            peer.name = known.map(|name| (*name).clone());
+            let endpoint = peer.endpoint.as_deref().and_then(|endpoint| endpoint.parse::<SocketAddr>().ok());
+            peer.path_mtu = endpoint.filter(|_| at < PATHS).and_then(|remote| path::mtu(remote, mark).ok());
+            let dns = known.and_then(|known| self.resolver.of(&(name.to_owned(), (*known).clone())));
+            peer.endpoint_name = dns.as_ref().map(|(name, _)| name.clone());
+            peer.warnings = warnings::of_peer(peer, mtu, endpoint, dns.and_then(|(_, error)| error));
+        }
+        report
+            .peers
+            .sort_by(|one, other| (one.name.is_none(), &one.name).cmp(&(other.name.is_none(), &other.name)));
+    }
+}
+
+/// A tunnel that is no more.
+fn ended(why: &str) -> status::Wireguard {
+    let warnings = vec![format!("{why}: what was meant for it is held back; aditctl reload makes it anew")];
+    status::Wireguard { state: State::Gone, fail_closed: true, warnings, ..status::Wireguard::default() }
+}

@@ -1,0 +1,204 @@
+//! What a reload has to do: the difference between the configuration in use and the one that is wanted.
+
+use std::collections::BTreeMap;
+
+use adit_wireguard::PeerChange;
+use adit_wireguard::uapi::Change;
+
+use super::network::mark;
+use crate::config::{Config, EndpointName, Peer, Wireguard};
+
+/// The tunnels by what becomes of them; those that stay as they are are in none of the lists.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Plan {
+    pub(super) added: Vec<String>,
+    pub(super) removed: Vec<String>,
+    pub(super) changed: Vec<String>,
+}
+
+impl Plan {
+    /// Compares. What cannot be changed while the daemon runs is an error, in words.
+    pub(super) fn new(old: &Config, new: &Config) -> Result<Self, String> {
+        let fixed = [
+            ("gateway", old.gateway == new.gateway),
+            ("admin", old.admin == new.admin),
+            ("metrics", old.metrics == new.metrics),
+            ("log.format", old.log.json == new.log.json),
+        ];
+        let others: Vec<_> = fixed.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
+        if !others.is_empty() {
+            return Err(format!("{} changed: that takes a restart of the daemon", others.join(", ")));
+        }
+        let (before, after) = (&old.wireguard, &new.wireguard);
+        let changed = |name: &&String| before.get(*name).is_some_and(|tunnel| tunnel != &after[*name]);
+        Ok(Self {
+            added: after.keys().filter(|name| !before.contains_key(*name)).cloned().collect(),
+            removed: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
+            changed: after.keys().filter(changed).cloned().collect(),
+        })
+    }
+
+    /// In words.
+    pub(super) fn describe(&self) -> String {
+        let part = |word: &str, names: &Vec<String>| {
+            (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
+        };
+        let parts =
+            [part("added", &self.added), part("removed", &self.removed), part("changed", &self.changed)];
+        let words: Vec<_> = parts.into_iter().flatten().collect();
+        if words.is_empty() { "nothing changed".into() } else { words.join("; ") }
+    }
+}
+
+/// What an interface is to be told so that it is as `new` says, having been as `old` says; only what differs. The port
+/// comes first, since it is what the system may refuse. Endpoints that are names are left to the resolver.
+pub(super) fn changes(old: Option<&Wireguard>, new: &Wireguard) -> Vec<Change> {
+    let mut changes = Vec::new();
+    if old.is_none_or(|old| old.listen_port != new.listen_port) {
+        changes.push(Change::ListenPort(new.listen_port));
+    }
+    if old.is_none_or(|old| mark(old) != mark(new)) {
+        changes.push(Change::Fwmark(mark(new)));
+    }
+    if old.is_none_or(|old| old.private_key != new.private_key) {
+        changes.push(Change::PrivateKey(Some(new.private_key.clone())));
+    }
+    let (before, after) = (old.map(by_key).unwrap_or_default(), by_key(new));
+    let gone = before.iter().filter(|(key, _)| !after.contains_key(*key));
+    changes.extend(gone.map(|(_, peer)| Change::RemovePeer(peer.public_key)));
+    let wanted = after.iter().filter(|(key, peer)| before.get(*key) != Some(*peer));
+    changes.extend(
+        wanted.map(|(key, peer)| Change::Peer(peer.public_key, change(before.get(key).copied(), peer))),
+    );
+    changes
+}
+
+fn by_key(tunnel: &Wireguard) -> BTreeMap<[u8; 32], &Peer> {
+    tunnel.peers.values().map(|peer| (*peer.public_key.as_bytes(), peer)).collect()
+}
+
+fn change(old: Option<&Peer>, new: &Peer) -> PeerChange {
+    let differs = |is: fn(&Peer, &Peer) -> bool| old.is_none_or(|old| !is(old, new));
+    let endpoint = match new.endpoint {
+        Some(EndpointName::Address(address)) => Some(address),
+        Some(EndpointName::Dns { .. }) | None => None,
+    };
+    let mut change = PeerChange::default();
+    if differs(|old, new| old.preshared_key == new.preshared_key) {
+        change.preshared_key = Some(new.preshared_key.clone());
+    }
+    // A peer that has roamed is left where it is, unless the file has another place for it.
+    if differs(|old, new| old.endpoint == new.endpoint) {
+        change.endpoint = endpoint;
+    }
+    if differs(|old, new| old.persistent_keepalive == new.persistent_keepalive) {
+        change.persistent_keepalive = Some(new.persistent_keepalive);
+    }
+    if differs(|old, new| old.allowed_ips == new.allowed_ips) {
+        change.replace_allowed_ips = true;
+        change.allowed_ips = new.allowed_ips.iter().map(|prefix| (true, *prefix)).collect();
+    }
+    change
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    const HEAD: &str = "[gateway]\nuser = \"root\"\n";
+
+    fn config(text: &str) -> Config {
+        let key = |path: &Path| {
+            // A key for each file name, so that two names are two keys.
+            let mut key = [path
+                .as_os_str()
+                .as_encoded_bytes()
+                .iter()
+                .fold(1_u8, |sum, byte| sum.wrapping_mul(31) ^ byte); 32];
+            key[31] = 64;
+            Ok(Zeroizing::new(adit_noise::PresharedKey::from_bytes(key).to_base64().as_bytes().to_vec()))
+        };
+        crate::config::parse("test.toml", &format!("{HEAD}{text}"), &key).unwrap()
+    }
+
+    fn tunnel(name: &str, port: u16, peers: &[(&str, u8, &str)]) -> String {
+        let mut text =
+            format!("[wireguard.{name}]\nprivate_key_file = \"/{name}.key\"\nlisten_port = {port}\n");
+        for (peer, key, more) in peers {
+            let key = adit_noise::PublicKey::from_bytes([*key; 32]).to_base64();
+            text += &format!("[wireguard.{name}.peer.{peer}]\npublic_key = \"{key}\"\n{more}\n");
+        }
+        text
+    }
+
+    fn of(config: &Config) -> &Wireguard {
+        &config.wireguard["wg0"]
+    }
+
+    #[test]
+    fn only_what_differs_is_named() {
+        let old = config(&(tunnel("wg0", 1, &[]) + &tunnel("wg1", 2, &[]) + &tunnel("wg2", 3, &[])));
+        let new = config(&(tunnel("wg0", 1, &[]) + &tunnel("wg1", 9, &[]) + &tunnel("wg3", 4, &[])));
+        let plan = Plan::new(&old, &new).unwrap();
+        assert_eq!(plan.describe(), "added wg3; removed wg2; changed wg1");
+        assert_eq!(Plan::new(&new, &new).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn what_takes_a_restart_is_refused_by_name() {
+        let (old, mut new) = (config(""), config(""));
+        new.gateway.pin = true;
+        new.log.json = true;
+        let refused = Plan::new(&old, &new).unwrap_err();
+        assert!(refused.starts_with("gateway, log.format changed"), "{refused}");
+    }
+
+    #[test]
+    fn an_equal_tunnel_is_not_touched() {
+        let text = tunnel("wg0", 1, &[("a", 1, "allowed_ips = [\"10.1.0.0/16\"]")]);
+        assert!(changes(Some(of(&config(&text))), of(&config(&text))).is_empty());
+    }
+
+    #[test]
+    fn a_new_tunnel_is_told_everything_the_port_first() {
+        let new = config(&tunnel("wg0", 7, &[("a", 1, "endpoint = \"192.0.2.1:1\"")]));
+        let told = changes(None, of(&new));
+        assert!(matches!(told[0], Change::ListenPort(7)), "{told:?}");
+        assert!(matches!(told[2], Change::PrivateKey(Some(_))), "{told:?}");
+        let Change::Peer(_, change) = &told[3] else { panic!("{told:?}") };
+        assert!(change.replace_allowed_ips && change.endpoint.is_some() && change.preshared_key.is_some());
+    }
+
+    #[test]
+    fn only_the_peer_that_differs_is_told_only_what_differs() {
+        let text = |seconds: &str| {
+            let more = format!("endpoint = \"192.0.2.1:1\"\npersistent_keepalive = {seconds}");
+            tunnel("wg0", 1, &[("a", 1, ""), ("b", 2, &more)])
+        };
+        let told = changes(Some(of(&config(&text("5")))), of(&config(&text("6"))));
+        let [Change::Peer(key, change)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(key.as_bytes(), &[2; 32]);
+        assert_eq!(change.persistent_keepalive, Some(6));
+        assert!(change.endpoint.is_none(), "a peer that has roamed stays where it is");
+        assert!(!change.replace_allowed_ips && change.preshared_key.is_none());
+    }
+
+    #[test]
+    fn a_peer_with_another_key_is_another_peer() {
+        let text = |key| tunnel("wg0", 1, &[("a", key, "")]);
+        let told = changes(Some(of(&config(&text(1)))), of(&config(&text(2))));
+        let [Change::RemovePeer(old), Change::Peer(new, _)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((old.as_bytes(), new.as_bytes()), (&[1; 32], &[2; 32]));
+    }
+
+    #[test]
+    fn a_name_for_an_endpoint_is_left_to_the_resolver() {
+        let new = config(&tunnel("wg0", 1, &[("a", 1, "endpoint = \"vpn.example.org:1\"")]));
+        let told = changes(None, of(&new));
+        assert!(matches!(&told[3], Change::Peer(_, change) if change.endpoint.is_none()), "{told:?}");
+    }
+}

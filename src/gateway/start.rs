@@ -1,0 +1,225 @@
+//! From the command line to a gateway that runs, and to its end.
+//!
+//! The order matters: what takes privileges comes first (folders, sockets for other people, low ports), then they are given
+//! up, and only then are there threads, tunnels, and input from anybody.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::resolver::Resolver;
+use super::watchdog::{self, Watchdog};
+use super::{Gateway, Handle};
+use crate::admin::audit::{Entry, Outcome, Via, What, Who};
+use crate::admin::{self, Audit, Sockets};
+use crate::config::{self, Config, Table};
+use crate::control::SOCKETS;
+use crate::ctl::Aditd;
+use crate::net::rule;
+use crate::privilege::{self, Capability, User};
+use crate::{clock, log, status};
+
+/// The TUN driver.
+const TUN: &str = "/dev/net/tun";
+/// Wrong usage, or a wrong configuration.
+const WRONG: u8 = 2;
+/// The ports that only the privileged may open.
+const LOW_PORTS: std::ops::Range<u16> = 1..1024;
+
+/// Runs the daemon to its end.
+#[must_use]
+pub fn run(arguments: &Aditd) -> ExitCode {
+    let config = match config::load(&arguments.config) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(WRONG);
+        }
+    };
+    if arguments.check {
+        println!("{}: all of it is right", arguments.config.display());
+        return ExitCode::SUCCESS;
+    }
+    log::start(arguments.log_level.unwrap_or(config.log.level), config.log.json);
+    // A daemon that is half alive would only puzzle: systemd starts a whole one, and guards hold back what is on its way.
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        told(panic);
+        std::process::abort();
+    }));
+    match serve(arguments, config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was made while there were privileges.
+struct Prepared {
+    sockets: Sockets,
+    metrics: Option<TcpListener>,
+    findings: Vec<String>,
+}
+
+fn serve(arguments: &Aditd, config: Config) -> Result<()> {
+    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT]).context("cannot listen to signals")?;
+    let Prepared { sockets, metrics, findings } = prepare(&config)?;
+    privilege::give_up(&config.gateway.user, &capabilities(&config))?;
+    let audit = Audit::open(&config.gateway.state)?;
+
+    let (handle, requests) = Handle::new();
+    let mut gateway = Gateway {
+        file: arguments.config.clone(),
+        config: nothing(&config),
+        tunnels: Default::default(),
+        ended: Default::default(),
+        resolver: Resolver::default(),
+        doubted: clock::now(),
+        watchdog: Watchdog::new(),
+        started: clock::both().wall,
+        level: arguments.log_level,
+        history: status::Configuration {
+            file: arguments.config.display().to_string(),
+            ..status::Configuration::default()
+        },
+        findings,
+    };
+    note(&audit, What::Start, Via::Daemon, Outcome::Attempt, "")?;
+    let name = config.gateway.name.clone();
+    let changed = gateway.reload(config).map_err(|error| anyhow!(error));
+    let result = if changed.is_ok() { Outcome::Ok } else { Outcome::Refused };
+    note(&audit, What::Start, Via::Daemon, result, "")?;
+    let changed = changed?;
+    let server =
+        sockets.serve(handle.clone(), audit.clone(), metrics).context("cannot serve the admin sockets")?;
+    let trail = audit.clone();
+    let listen = move || signals.forever().for_each(|signal| obey(signal, &handle, &trail));
+    std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot listen to signals")?;
+
+    tracing::info!("{name}: ready; {changed}");
+    watchdog::tell(&[NotifyState::Ready]);
+    gateway.serve(&requests);
+    watchdog::tell(&[NotifyState::Stopping]);
+    tracing::info!("{name}: ends");
+    drop(server);
+    gateway.stop();
+    note(&audit, What::Stop, Via::Daemon, Outcome::Ok, "")?;
+    Ok(())
+}
+
+/// A configuration with everything that stays for the life of the daemon, and no tunnels.
+fn nothing(config: &Config) -> Config {
+    Config {
+        gateway: config.gateway.clone(),
+        log: config.log,
+        admin: config.admin.clone(),
+        metrics: config.metrics.clone(),
+        wireguard: Default::default(),
+        files: Vec::new(),
+    }
+}
+
+fn prepare(config: &Config) -> Result<Prepared> {
+    let name = &config.gateway.user;
+    let user = privilege::user(name)?.with_context(|| format!("there is no user {name:?}"))?;
+    let directory = |path: &Path, mode| {
+        privilege::prepare_directory(path, mode, &user).with_context(|| format!("{}", path.display()))
+    };
+    directory(&config.gateway.state, 0o700)?;
+    directory(&config.admin.directory, 0o755)?;
+    share_uapi_directory(&user, config).with_context(|| format!("cannot prepare {SOCKETS}"))?;
+    open_tun_driver(&user).with_context(|| format!("cannot let user {name} use {TUN}"))?;
+    let sockets = Sockets::bind(&config.admin)?;
+    let metrics = config.metrics.as_ref().map(admin::metrics::bind).transpose()?;
+    let mut findings = Vec::new();
+    if config
+        .wireguard
+        .values()
+        .any(|tunnel| tunnel.table == Table::Auto && super::network::mark(tunnel) != 0)
+        && let Err(error) = rule::set_src_valid_mark()
+    {
+        findings
+            .push(format!("cannot set net.ipv4.conf.all.src_valid_mark: {error}; a strict rp_filter drops"));
+    }
+    findings.extend(Vec::<std::path::PathBuf>::new().into_iter().map(|file| {
+        format!("{} cannot be read by user {name}: the configuration cannot be reloaded", file.display())
+    }));
+    if user.uid == 0 {
+        findings.push("the daemon runs as root, with all its privileges (gateway.user)".into());
+    }
+    for finding in &findings {
+        tracing::warn!("{finding}");
+    }
+    Ok(Prepared { sockets, metrics, findings })
+}
+
+/// Lets the daemon's user open the TUN driver, as udev lets everybody: to make a device takes `CAP_NET_ADMIN` all the same.
+fn open_tun_driver(user: &User) -> io::Result<()> {
+    let found = fs::metadata(TUN)?;
+    if user.uid == 0 || found.mode() & 0o006 == 0o006 || found.uid() == user.uid {
+        return Ok(());
+    }
+    tracing::info!("{TUN} has mode {:o}: it is given the usual 666", found.mode() & 0o777);
+    fs::set_permissions(TUN, fs::Permissions::from_mode(0o666))
+}
+
+/// Lets the daemon's user have its UAPI sockets beside those of others: it may make files in their folder, and remove its
+/// own. Sockets that nobody serves any more are taken away, whoever made them.
+fn share_uapi_directory(user: &User, config: &Config) -> io::Result<()> {
+    if user.uid == 0 {
+        return Ok(());
+    }
+    let path = Path::new(SOCKETS);
+    privilege::prepare_directory(path, 0o1770, user)?;
+    if fs::metadata(path)?.uid() != user.uid {
+        std::os::unix::fs::chown(path, None, Some(user.gid))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o1770))?;
+    }
+    for name in config.wireguard.keys() {
+        let socket = path.join(format!("{name}.sock"));
+        if UnixStream::connect(&socket).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            fs::remove_file(&socket)?;
+        }
+    }
+    Ok(())
+}
+
+fn capabilities(config: &Config) -> Vec<Capability> {
+    let low = config.wireguard.values().any(|tunnel| LOW_PORTS.contains(&tunnel.listen_port));
+    let mut keep = vec![Capability::NetAdmin];
+    keep.extend(low.then_some(Capability::NetBindService));
+    keep
+}
+
+fn obey(signal: i32, handle: &Handle, audit: &Audit) {
+    if signal != SIGHUP {
+        return handle.stop();
+    }
+    if let Err(error) = note(audit, What::Reload, Via::Signal, Outcome::Attempt, "") {
+        return tracing::error!("not reloaded: {error:#}");
+    }
+    let Ok(done) = handle.reload_blocking() else { return };
+    let (result, detail) = match &done {
+        Ok(changed) => (Outcome::Ok, changed),
+        Err(error) => (Outcome::Refused, error),
+    };
+    if let Err(error) = note(audit, What::Reload, Via::Signal, result, detail) {
+        tracing::error!("{error:#}");
+    }
+}
+
+fn note(audit: &Audit, what: What, via: Via, result: Outcome, detail: &str) -> Result<()> {
+    let entry = Entry { who: Who::this_process(), what, via, result, detail: detail.to_owned() };
+    audit.record(&entry).context("audit trail")
+}
