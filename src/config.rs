@@ -10,10 +10,13 @@ mod key_file;
 mod load;
 mod mistake;
 mod peer;
+mod readable;
 mod source;
 mod table;
 mod tunnel;
 mod unique;
+
+pub mod quick;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,7 +27,7 @@ use adit_wireguard::Prefix;
 use tracing::level_filters::LevelFilter;
 
 pub use endpoint::Unreadable;
-pub use load::{load, parse};
+pub use load::{Secret, load, parse};
 pub use mistake::{Errors, Mistake, Place};
 
 use crate::net::offload::Offloads;

@@ -1,4 +1,4 @@
-//! A generator and a sink of UDP for measurements, spoken to by `udpload`.
+//! A generator and a sink of UDP for measurements, spoken to by `udpload`; and the pace of `flood`.
 //!
 //! ```text
 //! udpload send ---- numbered datagrams, queries ----> udpload sink
@@ -17,7 +17,7 @@ mod tally;
 
 pub use load::{Load, Outcome};
 pub use message::HEADER;
-pub use pace::Rate;
+pub use pace::{Pace, Rate};
 pub use ping::{Ping, RoundTrips};
 pub use port::Port;
 pub use search::{LOSS_LIMIT, Search, highest};

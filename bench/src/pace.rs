@@ -30,19 +30,21 @@ const DEBT: f64 = 0.002;
 
 /// Says when to send. Time is given to it.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub struct Pace {
     rate: Rate,
     sent: u64,
     forgiven: u64,
 }
 
 impl Pace {
-    pub(crate) fn new(rate: Rate) -> Self {
+    /// Nothing sent yet.
+    #[must_use]
+    pub fn new(rate: Rate) -> Self {
         Self { rate, sent: 0, forgiven: 0 }
     }
 
     /// How many datagrams are due, this long after the start.
-    pub(crate) fn due(&mut self, elapsed: Duration) -> u64 {
+    pub fn due(&mut self, elapsed: Duration) -> u64 {
         let Rate::PerSecond(rate) = self.rate else { return u64::MAX };
         // The first is due at once.
         let due = (elapsed.as_secs_f64() * rate) as u64 + 1;
@@ -52,11 +54,14 @@ impl Pace {
         owed.min(most)
     }
 
-    pub(crate) fn note_sent(&mut self, count: u64) {
+    /// So many were sent.
+    pub fn note_sent(&mut self, count: u64) {
         self.sent += count;
     }
 
-    pub(crate) fn sent(&self) -> u64 {
+    /// How many were sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
         self.sent
     }
 }

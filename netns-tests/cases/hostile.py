@@ -9,6 +9,7 @@ import time
 
 from lab.capture import Capture
 from lab.case import case
+from lab.process import resident
 from lab.site import PORT, Site, wired
 from lab.traffic import Sequence, ping, reaches
 
@@ -19,12 +20,6 @@ def mac1(message, public_key):
     """The message with the mac1 that only who knows the public key can make (BLAKE2s, keyed, 16 bytes)."""
     key = hashlib.blake2s(b"mac1----" + base64.b64decode(public_key)).digest()
     return message[:-32] + hashlib.blake2s(message[:-32], digest_size=16, key=key).digest() + message[-16:]
-
-
-def resident(pid):
-    """Resident memory in KiB."""
-    with open(f"/proc/{pid}/status") as file:
-        return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
 
 
 class Stranger:

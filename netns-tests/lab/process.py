@@ -56,6 +56,19 @@ def gone(pid):
         return True
 
 
+def resident(pid):
+    """Resident memory in KiB."""
+    with open(f"/proc/{pid}/status") as file:
+        return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
+
+
+def busy(pid):
+    """Seconds of processor time that a process has used so far."""
+    with open(f"/proc/{pid}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 class Process:
     """A running program in a session of its own, so that Ctrl-C on the terminal reaches only the test."""
 

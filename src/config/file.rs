@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 use tracing::level_filters::LevelFilter;
-use zeroize::Zeroizing;
 
+use super::load::Secret;
 use super::mistake::Errors;
 use super::source::Source;
 use super::table::{Table, Value};
@@ -16,7 +16,7 @@ use crate::net::offload::Offloads;
 /// What a file refers to.
 pub(super) struct System<'a> {
     /// Reads a key file, which has to be private to root, to this process' user or to the user that is named.
-    pub(super) secret: &'a dyn Fn(&Path, &str) -> Result<Zeroizing<Vec<u8>>, String>,
+    pub(super) secret: &'a dyn Fn(&Path, &str) -> Secret,
     /// Whether there is such a user.
     pub(super) user: &'a dyn Fn(&str) -> Result<bool, String>,
     /// Whether there is such a group.

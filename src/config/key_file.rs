@@ -8,8 +8,9 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use zeroize::Zeroizing;
 
 use super::file::Context;
+use super::load::Secret;
 use super::table::Value;
-use crate::net::sys::user;
+use crate::privilege;
 
 /// What a key file may be.
 pub(super) const ALLOWED: &str =
@@ -43,7 +44,7 @@ pub(super) fn key<K>(
 ///
 /// # Errors
 /// What is wrong with the file, and how to mend it.
-pub(super) fn read(path: &Path, owner: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(super) fn read(path: &Path, owner: &str) -> Secret {
     // A pipe would wait for its other end.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = open(path, flags, Mode::empty()).map_err(|error| format!("it cannot be opened: {error}"))?;
@@ -59,7 +60,7 @@ pub(super) fn read(path: &Path, owner: &str) -> Result<Zeroizing<Vec<u8>>, Strin
         ));
     }
     let ours = [0, rustix::process::geteuid().as_raw()];
-    let theirs = || user::by_name(owner).ok().flatten().map(|entry| entry.uid);
+    let theirs = || privilege::user(owner).ok().flatten().map(|entry| entry.uid);
     if !ours.contains(&stat.st_uid) && theirs() != Some(stat.st_uid) {
         let found = stat.st_uid;
         return Err(format!(

@@ -7,10 +7,13 @@ use zeroize::Zeroizing;
 
 use super::file::{self, System};
 use super::{Config, Errors, Mistake, Place, key_file};
-use crate::net::sys::user;
+use crate::privilege;
 
 /// More than a file with 100,000 peers needs, in bytes.
 const LARGEST: u64 = 64 << 20;
+
+/// What a key file holds, or what is wrong with it.
+pub type Secret = Result<Zeroizing<Vec<u8>>, String>;
 
 /// Reads a configuration file, and the key files that it names.
 ///
@@ -33,8 +36,8 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     let exists = |found: std::io::Result<bool>| found.map_err(|error| error.to_string());
     let system = System {
         secret: &key_file::read,
-        user: &|name| exists(user::by_name(name).map(|user| user.is_some())),
-        group: &|name| exists(user::group(name).map(|group| group.is_some())),
+        user: &|name| exists(privilege::user(name).map(|user| user.is_some())),
+        group: &|name| exists(privilege::group(name).map(|group| group.is_some())),
     };
     let folder = path.parent().unwrap_or(Path::new("/"));
     let mut config = file::read(&name, folder, text, &system)?;
@@ -47,11 +50,7 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn parse(
-    name: &str,
-    text: &str,
-    secrets: &dyn Fn(&Path) -> Result<Zeroizing<Vec<u8>>, String>,
-) -> Result<Config, Errors> {
+pub fn parse(name: &str, text: &str, secrets: &dyn Fn(&Path) -> Secret) -> Result<Config, Errors> {
     let system = System { secret: &|path, _| secrets(path), user: &|_| Ok(true), group: &|_| Ok(true) };
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     file::read(name, folder, text, &system)

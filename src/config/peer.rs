@@ -12,7 +12,7 @@ use super::unique::Unique;
 use super::{Peer, key_file};
 
 /// What `public_key` may be.
-const PUBLIC_KEY: &str = "the 44 characters in base64 that `wg pubkey` prints";
+pub(super) const PUBLIC_KEY: &str = "the 44 characters in base64 that `wg pubkey` prints";
 /// What `persistent_keepalive` may be.
 const KEEPALIVE: &str = "seconds from 0 to 65535, or \"off\"";
 /// What wrong keys were probably meant to be.

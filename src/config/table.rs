@@ -112,7 +112,7 @@ impl<'a> Table<'a> {
                 continue;
             }
             let hint = hints.iter().find(|(hinted, _)| plain(hinted) == plain(name));
-            let hint = match (hint, self.nearest(name)) {
+            let hint = match (hint, nearest(&self.known, name)) {
                 (Some((_, hint)), _) => format!(" ({hint})"),
                 (None, Some(near)) => format!(" (did you mean {near}?)"),
                 (None, None) => String::new(),
@@ -134,17 +134,17 @@ impl<'a> Table<'a> {
             .and_then(|entries| entries.get_key_value(key))
             .map_or(self.at, |(key, _)| key.span().start)
     }
+}
 
-    /// The known key that `name` was probably meant to be.
-    fn nearest(&self, name: &str) -> Option<&'static str> {
-        if let Some(same) = self.known.iter().find(|known| plain(known) == plain(name)) {
-            return Some(same);
-        }
-        let short: String = name.chars().take(64).collect();
-        let distance = |known: &&str| strsim::damerau_levenshtein(&short, known);
-        let nearest = self.known.iter().copied().min_by_key(distance)?;
-        (distance(&nearest) <= nearest.len() / 3).then_some(nearest)
+/// The known key that `name` was probably meant to be.
+pub(super) fn nearest(known: &[&'static str], name: &str) -> Option<&'static str> {
+    if let Some(same) = known.iter().find(|known| plain(known) == plain(name)) {
+        return Some(same);
     }
+    let short: String = name.chars().take(64).collect();
+    let distance = |known: &&str| strsim::damerau_levenshtein(&short, known);
+    let nearest = known.iter().copied().min_by_key(distance)?;
+    (distance(&nearest) <= nearest.len() / 3).then_some(nearest)
 }
 
 /// A key without what people write differently.

@@ -1,24 +1,72 @@
 //! What a file may say, and what is told of one that is wrong.
 
-use std::path::Path;
+mod between;
+mod examples;
+mod files;
+mod import;
+mod syntax;
+mod values;
+
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{Config, parse};
+use super::{Config, Errors, parse};
 
-/// Reads a text; every key file holds the same key.
-fn read(text: &str) -> Result<Config, String> {
-    let secret = |_: &Path| Ok(Zeroizing::new(b"yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n".to_vec()));
-    parse("aditd.toml", text, &secret).map_err(|errors| errors.to_string())
+/// A private key, and the public key that belongs to it.
+const PRIVATE: &str = "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=";
+const OWN: &str = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
+/// Public keys of others.
+const A: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+const B: &str = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=";
+
+/// Reads a text; every key file holds [`PRIVATE`].
+fn read(text: &str) -> Result<Config, Errors> {
+    parse("aditd.toml", text, &|_| Ok(Zeroizing::new(format!("{PRIVATE}\n").into_bytes())))
 }
 
-#[test]
-fn an_empty_file_means_the_defaults() {
-    let config = read("").unwrap();
-    assert_eq!(config.gateway.user, "adit");
-    assert_eq!(config.gateway.state, Path::new("/var/lib/adit"));
-    assert!((1..=4).contains(&config.gateway.workers) && !config.gateway.pin);
-    assert_eq!(config.admin.directory, Path::new("/run/adit"));
-    assert!(config.metrics.is_none() && config.wireguard.is_empty());
-    assert!(super::file::keys().contains("wireguard.NAME.peer.PEER.public_key"));
+/// What is told of a wrong text.
+fn told(text: &str) -> String {
+    read(text).expect_err(text).to_string()
+}
+
+/// A tunnel with a key and these lines.
+fn tunnel(lines: &str) -> String {
+    format!("[wireguard.wg0]\nprivate_key_file = \"wg0.key\"\n{lines}\n")
+}
+
+/// A tunnel with a peer with a key and these lines.
+fn peer(lines: &str) -> String {
+    tunnel(&format!("[wireguard.wg0.peer.a]\npublic_key = \"{A}\"\n{lines}"))
+}
+
+/// Asserts that the one thing that is told of `text` is of `key`, found `found`, and ends with `allowed`.
+#[track_caller]
+fn refused(text: &str, key: &str, found: &str, allowed: &str) {
+    let errors = read(text).expect_err(text);
+    let mistakes: Vec<_> = errors.iter().collect();
+    assert_eq!(mistakes.len(), 1, "{errors}");
+    assert_eq!((mistakes[0].key.as_str(), mistakes[0].found.as_str()), (key, found), "{errors}");
+    assert!(mistakes[0].allowed.contains(allowed), "{errors}");
+}
+
+/// A folder that is gone in the end.
+pub(super) struct Folder(PathBuf);
+
+impl Folder {
+    pub(super) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("adit-config-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -30,7 +30,7 @@ impl<'a, K: Eq + Hash> Unique<'a, K> {
         for (key, value) in &self.seen {
             let before = *first.entry(key).or_insert(value);
             if before.at() != value.at() {
-                let found = format!("{} after {} (line {})", what(value), before.path(), before.line());
+                let found = format!("{}, after {} (line {})", what(value), before.path(), before.line());
                 value.refused(found, allowed);
             }
         }

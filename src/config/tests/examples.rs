@@ -1,0 +1,98 @@
+//! The examples in `configs/`, and the defaults.
+
+use std::collections::BTreeSet;
+
+use toml::de::{DeTable, DeValue};
+
+use super::*;
+use crate::config::file;
+
+fn example(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The reference with what is commented out: with the defaults, or with the examples too.
+fn uncommented(examples: bool) -> String {
+    let setting = |line: &str| {
+        let key = line.split(' ').next().unwrap_or_default();
+        let key = line.starts_with('[') || key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        key && (line.starts_with('[') || line.split(' ').nth(1) == Some("="))
+    };
+    let line = |line: &str| match (line.strip_prefix("# "), line.strip_prefix('#')) {
+        (Some(example), _) if examples && setting(example) => example.to_owned(),
+        (None, Some(default)) if setting(default) => default.to_owned(),
+        _ => line.to_owned(),
+    };
+    example("reference.toml").lines().map(|text| line(text) + "\n").collect()
+}
+
+/// The keys that are set in a table, with `NAME` and `PEER` for what people name.
+fn set(table: &DeTable<'_>, path: &str, into: &mut BTreeSet<String>) {
+    for (key, value) in table {
+        let key = match path {
+            "wireguard." => "NAME",
+            "wireguard.NAME.peer." => "PEER",
+            _ => key.get_ref(),
+        };
+        match value.get_ref() {
+            DeValue::Table(table) => set(table, &format!("{path}{key}."), into),
+            _ => {
+                into.insert(format!("{path}{key}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_example_can_be_loaded() {
+    let mut found = 0;
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".toml") {
+            found += 1;
+            let config = read(&example(&name)).unwrap_or_else(|errors| panic!("{name}:\n{errors}"));
+            assert!(!config.wireguard.is_empty(), "{name}");
+        }
+    }
+    assert!(found >= 4, "{found} examples");
+}
+
+#[test]
+fn the_examples_are_what_their_names_say() {
+    let full = read(&example("full-tunnel.toml")).unwrap();
+    let prefixes = &full.wireguard["wg0"].peers["hub"].allowed_ips;
+    assert!(prefixes.iter().all(|prefix| prefix.length() == 0) && prefixes.len() == 2);
+    let hub = read(&example("hub.toml")).unwrap();
+    let peers = &hub.wireguard["wg0"].peers;
+    assert!(peers.len() >= 3);
+    assert!(
+        peers.values().any(|peer| matches!(peer.endpoint, Some(crate::config::EndpointName::Dns { .. })))
+    );
+    let site = read(&example("site-to-site.toml")).unwrap();
+    assert!(!site.wireguard["wg0"].peers["branch"].preshared_key.is_none());
+}
+
+#[test]
+fn the_reference_has_every_key_that_the_reader_knows() {
+    let text = uncommented(true);
+    read(&text).unwrap();
+    let mut keys = BTreeSet::new();
+    set(&DeTable::parse(&text).unwrap().into_inner(), "", &mut keys);
+    assert_eq!(keys, file::keys());
+}
+
+#[test]
+fn what_the_reference_calls_the_default_is_the_default() {
+    assert_ne!(uncommented(false), example("reference.toml"));
+    assert_eq!(read(&uncommented(false)).unwrap(), read(&example("reference.toml")).unwrap());
+    assert_ne!(read(&uncommented(true)).unwrap(), read(&example("reference.toml")).unwrap());
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    let config = read("").unwrap();
+    assert!((1..=4).contains(&config.gateway.workers));
+    assert!(!config.gateway.name.is_empty());
+    assert!(config.metrics.is_none() && config.wireguard.is_empty() && config.files.is_empty());
+}
