@@ -35,11 +35,10 @@ fn set(table: &DeTable<'_>, path: &str, into: &mut BTreeSet<String>) {
             "wireguard.NAME.peer." => "PEER",
             _ => key.get_ref(),
         };
-        match value.get_ref() {
-            DeValue::Table(table) => set(table, &format!("{path}{key}."), into),
-            _ => {
-                into.insert(format!("{path}{key}"));
-            }
+        if let DeValue::Table(table) = value.get_ref() {
+            set(table, &format!("{path}{key}."), into);
+        } else {
+            into.insert(format!("{path}{key}"));
         }
     }
 }
