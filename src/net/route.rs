@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use adit_wireguard::Prefix;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
@@ -110,28 +110,35 @@ pub fn remove(route: Route) -> io::Result<bool> {
 /// # Errors
 /// What the kernel says.
 pub fn list(protocol: u8) -> io::Result<Vec<Route>> {
-    let mut routes = dump(AddressFamily::Inet, RouteProtocol::from(protocol))?;
-    routes.extend(dump(AddressFamily::Inet6, RouteProtocol::from(protocol))?);
+    let protocol = RouteProtocol::from(protocol);
+    let mut routes = Vec::new();
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        request.header.protocol = protocol;
+        routes.extend(dump(request, |header| header.protocol == protocol)?);
+    }
     Ok(routes)
 }
 
 /// Whether there is such a route, whoever made it.
 fn exists(route: Route) -> io::Result<bool> {
-    let family = family(route.destination);
-    Ok(dump(family, RouteProtocol::Unspec)?.contains(&route.normal()))
+    let mut request = RouteMessage::default();
+    request.header.address_family = family(route.destination);
+    request.attributes.push(RouteAttribute::Table(route.table));
+    match route.to {
+        Target::Link(index) => request.attributes.push(RouteAttribute::Oif(index)),
+        Target::Unreachable => request.header.kind = RouteType::Unreachable,
+    }
+    Ok(dump(request, |_| true)?.contains(&route.normal()))
 }
 
-/// Routes of one family; those of all protocols if that is `Unspec`.
-fn dump(family: AddressFamily, protocol: RouteProtocol) -> io::Result<Vec<Route>> {
-    let mut request = RouteMessage::default();
-    request.header.address_family = family;
-    request.header.protocol = protocol;
+/// Routes of one family. Kernels before 4.20 answer with more than was asked for.
+fn dump(request: RouteMessage, wanted: impl Fn(&RouteHeader) -> bool) -> io::Result<Vec<Route>> {
+    let family = request.header.address_family;
     netlink::dump(&RouteNetlinkMessage::GetRoute(request), |entry| match entry {
-        RouteNetlinkMessage::NewRoute(entry)
-            if entry.header.address_family == family
-                && (protocol == RouteProtocol::Unspec || entry.header.protocol == protocol) =>
-        {
-            describe(&entry)
+        RouteNetlinkMessage::NewRoute(entry) if entry.header.address_family == family => {
+            describe(&entry).filter(|_| wanted(&entry.header))
         }
         _ => None,
     })
