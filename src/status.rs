@@ -2,6 +2,11 @@
 //!
 //! `docs/status.schema.json` is made from these types. Fields are added, never renamed or removed, while [`SCHEMA`] stays.
 
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod schema_tests;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;

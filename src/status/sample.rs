@@ -1,0 +1,66 @@
+//! A status with everything in it, for tests.
+
+use super::{Batches, Configuration, Owner, Peer, Privileges, SCHEMA, State, Status, Wireguard, Worker};
+
+/// Every field is set, and nothing twice.
+pub(crate) fn full() -> Status {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let warnings = || words(&["something is weaker than it could be"]);
+    let worker = |at: u64| Worker {
+        outward: Batches { packets: 100 + at, sizes: vec![1, 0, 2] },
+        inward: Batches { packets: 200 + at, sizes: vec![at] },
+    };
+    let branch = Peer {
+        name: Some("branch".to_owned()),
+        public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=".to_owned(),
+        owner: Owner::File,
+        preshared_key: true,
+        endpoint: Some("198.51.100.7:51820".to_owned()),
+        endpoint_name: Some("branch.example.net:51820".to_owned()),
+        allowed_ips: words(&["10.30.0.0/16", "fd30::/64"]),
+        latest_handshake: Some(1_795_311_000.25),
+        handshake_age: Some(42.5),
+        trying_for: Some(3.5),
+        persistent_keepalive: 25,
+        received_bytes: 1 << 40,
+        sent_bytes: 7,
+        received_rate: Some(1_234.5),
+        sent_rate: Some(0.0),
+        path_mtu: Some(1_420),
+        warnings: warnings(),
+    };
+    let wireguard = Wireguard {
+        state: State::Up,
+        public_key: Some("TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=".to_owned()),
+        listen_port: 51_820,
+        fwmark: 1,
+        mtu: 1_420,
+        addresses: words(&["10.20.0.1/24", "fd20::1/64"]),
+        fail_closed: true,
+        offloads: words(&["udp_gso", "udp_gro"]),
+        workers: vec![worker(0), worker(3)],
+        handshake_queue: 4,
+        handshakes: 17,
+        drops: [("no_route".to_owned(), 9), ("of_the_future".to_owned(), 2)].into(),
+        peers: vec![branch],
+        warnings: warnings(),
+    };
+    Status {
+        schema: SCHEMA,
+        version: "0.1.0".to_owned(),
+        name: "hq".to_owned(),
+        pid: 4_711,
+        started: 1_795_310_000.5,
+        now: 1_795_311_042.75,
+        configuration: Configuration {
+            file: "/etc/adit/adit.toml".to_owned(),
+            loaded: 1_795_310_001.0,
+            reloads: 3,
+            reloads_refused: 2,
+            error: Some("line 3, column 1: what is this".to_owned()),
+        },
+        privileges: Privileges { user: "adit".to_owned(), capabilities: words(&["CAP_NET_ADMIN"]) },
+        warnings: warnings(),
+        wireguard: [("wg0".to_owned(), wireguard)].into(),
+    }
+}
