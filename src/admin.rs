@@ -1,1 +1,30 @@
 //! The admin sockets and the metrics: HTTP and JSON over unix sockets, and `GET /metrics` over TCP.
+//!
+//! | request | answer | `read.sock` | `write.sock` | metrics |
+//! |---|---|---|---|---|
+//! | `GET /v1/status` | [`crate::status::Status`] | yes | yes | |
+//! | `GET /v1/health` | 200, or 503 and why | yes | yes | |
+//! | `GET /metrics` | for Prometheus | yes | yes | yes |
+//! | `POST /v1/reload` | `{"changed": …}`, or 409 `{"error": …}` | | yes | |
+//! | `GET /v1/trace?tunnel=NAME` | a [`trace::Line`] for each dropped packet | | yes | |
+//!
+//! What is not as it should be is answered with `{"error": …}`. A connection carries one request. What is asked for on
+//! `write.sock` is in the [`Audit`] trail, or is not done.
+
+pub mod audit;
+pub mod metrics;
+pub mod trace;
+
+mod api;
+mod patience;
+mod rates;
+mod resource;
+mod server;
+mod sockets;
+mod stamp;
+#[cfg(test)]
+mod tests;
+
+pub use audit::Audit;
+pub use server::Server;
+pub use sockets::Sockets;

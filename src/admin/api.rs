@@ -1,0 +1,252 @@
+//! What the sockets answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{Either, Full};
+use hyper::body::Bytes;
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::audit::{Audit, Entry, Outcome, Via, What, Who};
+use super::metrics::{self, OPEN_METRICS, TEXT};
+use super::patience::Patience;
+use super::rates::{self, Rates};
+use super::resource::{Resource, Role};
+use super::trace::{Stream, Watching};
+use crate::clock;
+use crate::gateway::{Ending, Handle};
+use crate::status::{State, Status};
+
+/// The gateway answers within milliseconds, unless it is in the middle of a reload.
+const ANSWER: Duration = Duration::from_secs(10);
+/// A reload resolves names and runs commands.
+const RELOAD: Duration = Duration::from_secs(600);
+const JSON: &str = "application/json";
+
+/// An answer's body: whole, or as long as somebody watches.
+pub(super) type Body = Either<Full<Bytes>, Stream>;
+
+/// Who is asking.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) role: Role,
+    /// The process at the other end of a unix socket.
+    pub(super) process: Option<tokio::net::unix::UCred>,
+    pub(super) patience: Arc<Patience>,
+}
+
+/// Answers all clients.
+#[derive(Debug)]
+pub(super) struct Api {
+    handle: Handle,
+    audit: Audit,
+    rates: Mutex<Rates>,
+}
+
+/// Why a request is not answered as it should.
+#[derive(Debug)]
+struct Problem {
+    status: StatusCode,
+    text: String,
+}
+
+impl Problem {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+}
+
+impl From<Ending> for Problem {
+    fn from(error: Ending) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl Api {
+    pub(super) fn new(handle: Handle, audit: Audit) -> Self {
+        Self { handle, audit, rates: Mutex::default() }
+    }
+
+    /// Takes the samples that rates come from, for ever.
+    pub(super) async fn sample(&self) {
+        let mut ticks = interval(rates::INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Ok(status) = self.handle.status().await {
+                self.rates.lock().unwrap_or_else(PoisonError::into_inner).note(&status, clock::now());
+            }
+        }
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer<B: hyper::body::Body>(
+        self: Arc<Self>,
+        request: Request<B>,
+        client: Arc<Client>,
+    ) -> Response<Body> {
+        let answered = match Resource::find(request.uri().path(), client.role) {
+            Err(refusal) => Err(Problem::new(refusal.status(), refusal.to_string())),
+            Ok(resource) if resource.method() != request.method() => return wrong_method(resource),
+            Ok(_) if !request.body().is_end_stream() => {
+                Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here"))
+            }
+            Ok(Resource::Status) => self.status().await.map(|status| json_answer(StatusCode::OK, &status)),
+            Ok(Resource::Health) => self.health().await,
+            Ok(Resource::Metrics) => self.metrics(request.headers().get(ACCEPT)).await,
+            Ok(Resource::Reload) => self.reload(&client).await,
+            Ok(Resource::Trace) => self.trace(&client, request.uri().query()).await,
+        };
+        answered.unwrap_or_else(|problem| json_answer(problem.status, &json!({ "error": problem.text })))
+    }
+
+    async fn status(&self) -> Result<Status, Problem> {
+        let mut status = in_time(self.handle.status()).await?;
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut status, clock::now());
+        Ok(status)
+    }
+
+    /// Healthy is who answers, and has every tunnel that the configuration has, be it set down.
+    async fn health(&self) -> Result<Response<Body>, Problem> {
+        let status = in_time(self.handle.status()).await?;
+        let sick = status.wireguard.iter().filter_map(|(name, tunnel)| match tunnel.state {
+            State::Up | State::Down => None,
+            State::Gone => Some(format!("{name} is gone")),
+            State::Stuck => Some(format!("{name} does not answer")),
+        });
+        let sick: Vec<_> = sick.collect();
+        if sick.is_empty() {
+            return Ok(json_answer(StatusCode::OK, &json!({ "health": "ok" })));
+        }
+        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, sick.join("; ")))
+    }
+
+    async fn metrics(&self, accept: Option<&HeaderValue>) -> Result<Response<Body>, Problem> {
+        let status = in_time(self.handle.status()).await?;
+        let open = accept.is_some_and(|accept| {
+            String::from_utf8_lossy(accept.as_bytes()).contains("application/openmetrics-text")
+        });
+        let (kind, text) = if open {
+            (OPEN_METRICS, metrics::render(&status))
+        } else {
+            (TEXT, metrics::render_text(&status))
+        };
+        Ok(whole(StatusCode::OK, kind, text.into()))
+    }
+
+    /// A reload that has begun is carried out and audited, also if the client does not wait for it.
+    async fn reload(self: Arc<Self>, client: &Client) -> Result<Response<Body>, Problem> {
+        client.patience.extend(RELOAD);
+        let mut entry = client.entry(What::Reload, Outcome::Attempt, String::new());
+        self.record(&entry)?;
+        let reload = async move {
+            let answer = self.handle.reload().await;
+            let (result, detail) = match &answer {
+                Ok(Ok(changed)) => (Outcome::Ok, changed.clone()),
+                Ok(Err(wrong)) => (Outcome::Refused, wrong.clone()),
+                Err(ending) => (Outcome::Refused, ending.to_string()),
+            };
+            (entry.result, entry.detail) = (result, detail);
+            // It is done: all that is left is to say so, and the log has it already.
+            let _ = self.record(&entry);
+            answer
+        };
+        match tokio::spawn(reload).await.unwrap_or(Err(Ending))? {
+            Ok(changed) => Ok(json_answer(StatusCode::OK, &json!({ "changed": changed }))),
+            Err(wrong) => Err(Problem::new(StatusCode::CONFLICT, wrong)),
+        }
+    }
+
+    async fn trace(&self, client: &Client, query: Option<&str>) -> Result<Response<Body>, Problem> {
+        let wanted = match query {
+            None | Some("") => None,
+            Some(query) => {
+                Some(query.strip_prefix("tunnel=").filter(|name| !name.contains('&')).ok_or_else(|| {
+                    Problem::new(StatusCode::BAD_REQUEST, format!("{query:?}: only tunnel=NAME is allowed"))
+                })?)
+            }
+        };
+        let mut sources = in_time(self.handle.trace()).await?;
+        let all: Vec<_> = sources.iter().map(|source| source.tunnel.clone()).collect();
+        sources.retain(|source| wanted.is_none_or(|wanted| wanted == source.tunnel));
+        if sources.is_empty() {
+            let text =
+                format!("there is no tunnel {:?}; there are: {}", wanted.unwrap_or(""), all.join(", "));
+            return Err(Problem::new(StatusCode::NOT_FOUND, text));
+        }
+        let detail = sources.iter().map(|source| &*source.tunnel).collect::<Vec<_>>().join(", ");
+        let watching = match Watching::begin(sources) {
+            Ok(watching) => watching,
+            Err(tunnel) => {
+                let text = format!("somebody watches {tunnel} already");
+                self.record(&client.entry(What::Trace, Outcome::Refused, text.clone()))?;
+                return Err(Problem::new(StatusCode::CONFLICT, text));
+            }
+        };
+        self.record(&client.entry(What::Trace, Outcome::Ok, detail))?;
+        let stream = Stream::new(watching, client.patience.clone());
+        Ok(answer(StatusCode::OK, "application/x-ndjson", Either::Right(stream)))
+    }
+
+    /// What cannot be recorded is not done.
+    fn record(&self, entry: &Entry) -> Result<(), Problem> {
+        self.audit.record(entry).map_err(|error| {
+            tracing::error!("the audit trail cannot be written: {error}");
+            let text = format!("the audit trail cannot be written, so nothing was done: {error}");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, text)
+        })
+    }
+}
+
+impl Client {
+    fn entry(&self, what: What, result: Outcome, detail: String) -> Entry {
+        let who = self.process.map_or_else(Who::default, |process| {
+            let pid = process.pid().and_then(|pid| u32::try_from(pid).ok());
+            Who::new(Some(process.uid()), Some(process.gid()), pid)
+        });
+        Entry { who, what, via: Via::WriteSocket, result, detail }
+    }
+}
+
+/// What the gateway answers, unless it takes too long.
+async fn in_time<T>(asked: impl Future<Output = Result<T, Ending>>) -> Result<T, Problem> {
+    match timeout(ANSWER, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => {
+            Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "the gateway does not answer; is it reloading?"))
+        }
+    }
+}
+
+fn wrong_method(resource: Resource) -> Response<Body> {
+    let text = format!("{} answers to {} only", resource.path(), resource.method());
+    let mut answer = json_answer(StatusCode::METHOD_NOT_ALLOWED, &json!({ "error": text }));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(resource.method()));
+    answer
+}
+
+fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(text) => whole(status, JSON, text),
+        Err(error) => {
+            let text = json!({ "error": format!("this cannot be said in JSON: {error}") });
+            whole(StatusCode::INTERNAL_SERVER_ERROR, JSON, text.to_string().into())
+        }
+    }
+}
+
+fn whole(status: StatusCode, kind: &'static str, text: Vec<u8>) -> Response<Body> {
+    answer(status, kind, Either::Left(Full::new(text.into())))
+}
+
+fn answer(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
