@@ -122,7 +122,7 @@ pub(super) fn read<'a>(source: &Source<'_>, text: &'a str) -> Sections<'a> {
             // A comment alone may be about what follows; an empty line parts them.
             comment = said;
         } else {
-            let within = comment.take().and_then(name).or_else(|| said.and_then(name));
+            let within = comment.take().and_then(name);
             if let (Current::Peer, Some(peer)) = (&current, sections.peers.last_mut()) {
                 peer.name = peer.name.take().or(within);
             }
