@@ -5,6 +5,8 @@
 mod exposition;
 mod process;
 #[cfg(test)]
+mod query_tests;
+#[cfg(test)]
 pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
