@@ -5,6 +5,7 @@ mod client;
 mod command;
 mod daemon;
 pub mod explain;
+mod import;
 mod keys;
 mod output;
 mod pages;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-pub use command::{Aditctl, Command, Drops, SOCKETS, Status, Trace};
+pub use command::{Aditctl, Command, Drops, Import, SOCKETS, Status, Trace};
 pub use daemon::{AditWireguard, Aditd};
 
 /// Does what the operator asked for. Errors go to standard error.
@@ -50,6 +51,7 @@ fn perform(arguments: &Aditctl) -> Result<()> {
         Command::Genkey => keys::genkey(),
         Command::Pubkey => keys::pubkey(),
         Command::Genpsk => keys::genpsk(),
+        Command::Import(file) => import::run(file),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory),
     }

@@ -144,5 +144,28 @@ async fn open(path: &Path) -> io::Result<UnixStream> {
 }
 
 fn late(answer: Duration) -> anyhow::Error {
-    anyhow!("the daemon did not answer within {} seconds; it may be stuck: see its log", answer.as_secs())
+    anyhow!("the daemon did not answer within {answer:?}; it may be stuck: see its log")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_not_waited_for_long() {
+        let folder = std::env::temp_dir().join(format!("adit-client-{}", std::process::id()));
+        std::fs::create_dir(&folder).expect("a new folder");
+        let _listener =
+            std::os::unix::net::UnixListener::bind(folder.join("write.sock")).expect("a new socket");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let client = Client::new(&folder);
+        let begun = Instant::now();
+        let asking = client.ask(Role::Write, Method::POST, "/v1/reload", Duration::from_millis(50));
+        let error = runtime.block_on(asking).expect_err("nobody answers").to_string();
+        std::fs::remove_dir_all(&folder).expect("ours");
+        assert!(error.starts_with("the daemon did not answer within 50ms;"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5));
+    }
 }

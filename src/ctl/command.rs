@@ -8,6 +8,8 @@ use clap_complete::Shell;
 
 /// Where the daemon's sockets are unless somebody says otherwise.
 pub const SOCKETS: &str = "/run/adit";
+/// Where key files are unless somebody says otherwise.
+const KEYS: &str = "/etc/adit/keys";
 /// Seconds between two looks of `status --watch`.
 const WATCH: &str = "2";
 
@@ -53,6 +55,13 @@ pub enum Command {
     Pubkey,
     /// Make a new preshared key and print it, as "wg genpsk" does
     Genpsk,
+    /// Print the configuration that a wg-quick file stands for, to be added to aditd's file
+    ///
+    /// Its keys are written to files that only their owner may read; a file that holds another key is left alone, and then
+    /// nothing is printed. What was written, and what could not be carried over, is told on standard error.
+    ///
+    /// Example: aditctl import /etc/wireguard/wg0.conf >> /etc/adit/aditd.toml && aditd --check
+    Import(Import),
     /// Print a script that lets a shell complete aditctl's command line
     ///
     /// Example for bash: aditctl completions bash > /etc/bash_completion.d/aditctl
@@ -82,6 +91,20 @@ pub struct Status {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = WATCH,
         value_parser = seconds)]
     pub watch: Option<Duration>,
+}
+
+/// `aditctl import`
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// The wg-quick file, named as its interface with .conf after it; or - for standard input, with --name
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Folder that the key files are written to, and where the configuration looks for them
+    #[arg(long, value_name = "DIR", default_value = KEYS)]
+    pub keys: PathBuf,
+    /// The interface's name, if the file's is another
+    #[arg(long, value_name = "NAME", required_if_eq("file", "-"), value_parser = crate::control::interface_name)]
+    pub name: Option<String>,
 }
 
 /// What `aditctl trace` can watch.
@@ -158,6 +181,8 @@ mod tests {
             ("aditctl trace drops --count 0", "0 is not in 1.."),
             ("aditctl completions tcsh", "possible values: bash"),
             ("aditctl status wg0 wg1", "unexpected argument 'wg1'"),
+            ("aditctl import -", "--name <NAME>"),
+            ("aditctl import x --name a/b", "15 visible bytes"),
             ("aditctl", "Usage: aditctl"),
         ] {
             let error = parse(words).expect_err(words);

@@ -9,6 +9,8 @@ use clap_mangen::Man;
 
 use super::{AditWireguard, Aditctl, Aditd, output};
 
+/// The day on which the command lines were last changed.
+const REVISED: &str = "2026-11-22";
 /// The book that the pages belong to.
 const MANUAL: &str = "adit";
 
@@ -49,5 +51,5 @@ fn all(command: &clap::Command, pages: &mut Vec<Man>) {
 fn page(command: clap::Command, section: &str) -> Man {
     let title = command.get_display_name().unwrap_or(command.get_name()).to_uppercase();
     let source = concat!("adit ", env!("CARGO_PKG_VERSION"));
-    Man::new(command).title(title).section(section).source(source).manual(MANUAL)
+    Man::new(command).title(title).section(section).date(REVISED).source(source).manual(MANUAL)
 }

@@ -1,50 +1,25 @@
 //! `aditctl trace drops`
 
-use std::net::IpAddr;
-
 use anyhow::{Context, Result, anyhow, bail};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde::Deserialize;
 
 use super::client::{Client, Role};
 use super::command::Drops;
 use super::explain::explain;
 use super::output;
 use super::paint::escape;
+use crate::admin::trace::{Line, Missed, Packet};
 
 /// The longest line of the daemon's, in bytes.
 const LINE: usize = 64 << 10;
-
-/// A line of the daemon's, as `crate::admin` writes it: a packet, or how many more there were than it could keep.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Line {
-    time: String,
-    tunnel: String,
-    reason: String,
-    packets: u64,
-    length: u64,
-    ip: Option<Ip>,
-    message: Option<String>,
-    missed: u64,
-}
-
-/// What an IP packet's headers say.
-#[derive(Debug, Deserialize)]
-struct Ip {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: String,
-    destination_port: Option<u16>,
-}
 
 /// Prints dropped packets until one of the limits is reached, or the daemon ends.
 ///
 /// # Errors
 /// In words for the operator.
 pub(super) async fn run(client: &Client, arguments: &Drops) -> Result<()> {
-    let body = client.stream(Role::Write, "/v1/trace").await?;
+    let body = client.stream(Role::Write, &path(arguments.tunnel.as_deref())).await?;
     let printing = print(body, arguments);
     match arguments.seconds {
         Some(seconds) => tokio::time::timeout(seconds, printing).await.unwrap_or(Ok(())),
@@ -66,7 +41,7 @@ async fn print(mut body: Incoming, arguments: &Drops) -> Result<()> {
             }
             let text = if arguments.json { raw } else { person(&line).into_bytes() };
             output::write(&text)?;
-            left -= u64::from(line.missed == 0);
+            left -= u64::from(matches!(line, Line::Packet(_)));
             if left == 0 {
                 return Ok(());
             }
@@ -78,30 +53,43 @@ async fn print(mut body: Incoming, arguments: &Drops) -> Result<()> {
     bail!("the daemon ended the trace")
 }
 
+/// A name that would mean something else in a path is not sent: then all is watched, and the others' lines are left out.
+fn path(tunnel: Option<&str>) -> String {
+    let is_plain =
+        |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~@+=".contains(&byte));
+    tunnel.filter(is_plain).map_or("/v1/trace".into(), |name| format!("/v1/trace?tunnel={name}"))
+}
+
 /// Whether the operator asked for it.
 fn wanted(line: &Line, tunnel: Option<&str>) -> bool {
-    tunnel.is_none_or(|wanted| line.tunnel == wanted)
+    let (Line::Packet(Packet { tunnel: its, .. }) | Line::Missed(Missed { tunnel: its, .. })) = line;
+    tunnel.is_none_or(|wanted| wanted == its)
+}
+
+fn person(line: &Line) -> String {
+    match line {
+        Line::Packet(dropped) => packet(dropped),
+        Line::Missed(Missed { missed, tunnel }) => {
+            format!("{}: {missed} more were dropped than can be shown\n", escape(tunnel))
+        }
+    }
 }
 
 /// `12:03:04.123Z wg0 source 10.9.0.2 > 10.1.0.1 tcp 443 (a packet from an address that its peer may not use)`
-fn person(line: &Line) -> String {
-    let tunnel = escape(&line.tunnel);
-    if line.missed > 0 {
-        return format!("{tunnel}: {} more were dropped than can be shown\n", line.missed);
-    }
-    let mut words = vec![escape(time_of_day(&line.time)), tunnel, escape(&line.reason)];
-    if let Some(ip) = &line.ip {
+fn packet(packet: &Packet) -> String {
+    let mut words = vec![escape(time_of_day(&packet.time)), escape(&packet.tunnel), escape(&packet.reason)];
+    if let Some(ip) = &packet.ip {
         words.push(format!("{} > {} {}", ip.source, ip.destination, escape(&ip.protocol)).into());
         words.extend(ip.destination_port.map(|port| port.to_string().into()));
     }
-    words.extend(line.message.as_deref().map(escape));
-    if line.length > 0 {
-        words.push(format!("{} bytes", line.length).into());
+    words.extend(packet.message.as_deref().map(escape));
+    if packet.length > 0 {
+        words.push(format!("{} bytes", packet.length).into());
     }
-    if line.packets > 1 {
-        words.push(format!("x{}", line.packets).into());
+    if packet.packets > 1 {
+        words.push(format!("x{}", packet.packets).into());
     }
-    words.extend(explain(&line.reason).map(|explanation| format!("({explanation})").into()));
+    words.extend(explain(&packet.reason).map(|explanation| format!("({explanation})").into()));
     format!("{}\n", words.join(" "))
 }
 
@@ -140,10 +128,19 @@ mod tests {
     }
 
     #[test]
+    fn the_daemon_is_asked_for_one_tunnel_if_its_name_can_be_sent() {
+        assert_eq!(path(None), "/v1/trace");
+        assert_eq!(path(Some("wg-0.a")), "/v1/trace?tunnel=wg-0.a");
+        assert_eq!(path(Some("wg0#1")), "/v1/trace");
+        let line = |tunnel: &str| Line::Missed(Missed { missed: 1, tunnel: tunnel.into() });
+        assert!(wanted(&line("wg0#1"), Some("wg0#1")) && !wanted(&line("wg0"), Some("wg0#1")));
+    }
+
+    #[test]
     fn no_text_of_a_line_reaches_the_terminal_as_a_command() {
         let told = told(
-            r#"{"time":"\u001b[2J","tunnel":"\u001b","reason":"\u0007","message":"\u009b1m",
-            "ip":{"source":"::1","destination":"::2","protocol":"\u001b"}}"#,
+            r#"{"time":"\u001b[2J","tunnel":"\u001b","reason":"\u0007","packets":1,"length":0,"message":"\u009b1m",
+            "ip":{"version":6,"source":"::1","destination":"::2","protocol":"\u001b"}}"#,
         );
         let bad = told.trim_end().chars().find(|char| char.is_control());
         assert_eq!(bad, None, "{told:?}");

@@ -1,6 +1,7 @@
 //! The operator's tool as it is run: against a daemon that answers what the test wants, and beside wg(8)'s habits.
 
 mod fake;
+mod import;
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
