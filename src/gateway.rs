@@ -22,6 +22,7 @@ mod warnings;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -33,10 +34,12 @@ use tracing::level_filters::LevelFilter;
 pub use handle::{Ending, Handle, Request, TraceSource};
 pub use start::run;
 
+use self::network::Network;
 use self::resolver::Resolver;
 use self::watchdog::Watchdog;
 use crate::config::{self, Config};
 use crate::control::Interface;
+use crate::net::{address, route};
 use crate::{clock, status};
 
 /// How often the gateway looks after itself: tunnels that ended, names that are due, the watchdog.
@@ -50,6 +53,8 @@ struct Gateway {
     /// What is in use. Tunnels that ended are not in it.
     config: Config,
     tunnels: BTreeMap<String, Interface>,
+    /// How often each tunnel had been set up when it had its routes last.
+    rises: BTreeMap<String, u32>,
     /// Tunnels that ended by themselves, and why. Their guards stay; a reload makes them anew.
     ended: BTreeMap<String, String>,
     resolver: Resolver,
@@ -91,6 +96,7 @@ impl Gateway {
     /// What is due from time to time.
     fn look_after(&mut self) {
         self.bury();
+        self.restore_all();
         self.resolve();
         let tunnels = &self.tunnels;
         self.watchdog.feed(|| tunnels.values().all(|interface| interface.remote().report().is_ok()));
@@ -103,9 +109,24 @@ impl Gateway {
         for (name, why) in ended {
             tracing::error!("{name}: {why}; what was meant for it is held back, and a reload makes it anew");
             self.tunnels.remove(&name);
+            self.rises.remove(&name);
             self.config.wireguard.remove(&name);
             self.resolver.retain(&name, &BTreeMap::new(), clock::now());
             self.ended.insert(name, why.to_string());
+        }
+    }
+
+    /// The kernel forgets an interface's routes, and IPv6 addresses, when somebody sets it down. Those that are up again get
+    /// them back.
+    fn restore_all(&mut self) {
+        for (name, interface) in &self.tunnels {
+            let (rises, config) = (interface.rises(), self.config.wireguard.get(name));
+            if self.rises.insert(name.clone(), rises).is_some_and(|before| before != rises)
+                && let Some(config) = config
+                && let Err(error) = restore(name, config, interface.index())
+            {
+                tracing::error!("{name}: {error}");
+            }
         }
     }
 
@@ -169,6 +190,7 @@ impl Gateway {
     /// Ends a tunnel. The kernel takes its addresses and routes away with its device.
     fn take_down(&mut self, name: &str) {
         let Some(interface) = self.tunnels.remove(name) else { return };
+        self.rises.remove(name);
         let hooks = self.config.wireguard.get(name).map(|config| config.hooks.clone()).unwrap_or_default();
         let told = |result: Result<(), String>| {
             if let Err(error) = result {
@@ -179,6 +201,13 @@ impl Gateway {
         drop(interface);
         told(hooks::run("post_down", name, &hooks.post_down));
     }
+}
+
+/// Gives a tunnel the addresses and routes that it lacks.
+fn restore(name: &str, config: &config::Wireguard, index: u32) -> io::Result<()> {
+    config.addresses.iter().try_for_each(|address| address::add(index, *address).map(drop))?;
+    let ways = Network::of_tunnel(name, config).routes;
+    ways.keys().try_for_each(|way| route::add(way.to(index)).map(drop))
 }
 
 /// The peers of a tunnel whose endpoints are names.

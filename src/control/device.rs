@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -54,6 +54,8 @@ pub struct Device {
     /// Keeps the device for the monitor, which asks after it.
     tun: Arc<TunHandle>,
     pub(super) up: bool,
+    /// How often it was set up.
+    rises: Arc<AtomicU32>,
     pub(super) mtu: Arc<AtomicUsize>,
     pub(super) tunnel: Tunnel,
     peers: HashMap<PeerId, Arc<Traffic>>,
@@ -66,12 +68,13 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device that is down and has no keys. `mtu` is read by the workers.
+    /// A device that is down and has no keys. `mtu` is read by the workers, `rises` counts how often it is set up.
     #[must_use]
     pub fn new(
         name: String,
         tun: Arc<TunHandle>,
         mtu: Arc<AtomicUsize>,
+        rises: Arc<AtomicU32>,
         offloads: Offloads,
         inbox: Arc<Inbox<Command>>,
         workers: Vec<WorkerHandle>,
@@ -80,6 +83,7 @@ impl Device {
             name,
             tun,
             up: false,
+            rises,
             mtu,
             tunnel: Tunnel::new(),
             peers: HashMap::new(),
@@ -350,6 +354,7 @@ impl Device {
         // Without sockets there is nothing to try, and so nothing to wait for once there are some.
         self.tunnel.set_up(carried, clock::both());
         self.carry_out();
+        self.rises.fetch_add(up.into(), Ordering::Relaxed);
         let state = if up { "up" } else { "down" };
         tracing::info!("{}: {state}, port {}", self.name, self.carrier.port());
     }

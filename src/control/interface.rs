@@ -1,7 +1,7 @@
 //! One WireGuard interface from its name to its end: TUN device, workers, control thread, UAPI socket.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
@@ -74,6 +74,7 @@ pub struct Interface {
     uapi: Arc<Uapi>,
     index: u32,
     tracer: Arc<Tracer>,
+    rises: Arc<AtomicU32>,
 }
 
 impl Interface {
@@ -116,13 +117,14 @@ impl Interface {
 
         let mtu = Arc::new(AtomicUsize::new(options.mtu));
         let tracer = Arc::new(Tracer::default());
+        let rises = Arc::new(AtomicU32::new(0));
         let queues = tun.queues.into_iter().enumerate();
         let workers = queues.map(|(at, queue)| {
             Worker::start(at, queue, &offloads, options.pin, inbox.clone(), mtu.clone(), tracer.clone())
         });
         let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
 
-        let device = Device::new(name.clone(), handle, mtu, offloads, inbox.clone(), workers);
+        let device = Device::new(name.clone(), handle, mtu, rises.clone(), offloads, inbox.clone(), workers);
         let control = {
             let farewell = Farewell(end.clone(), Ended::DeviceGone);
             let run = move || {
@@ -135,7 +137,7 @@ impl Interface {
                 .context("cannot start the control thread")?
         };
         serve(&uapi, &inbox, end.clone())?;
-        Ok(Self { inbox, ended, end, control: Some(control), uapi, index: link.index, tracer })
+        Ok(Self { inbox, ended, end, control: Some(control), uapi, index: link.index, tracer, rises })
     }
 
     /// Waits for the end.
@@ -157,6 +159,12 @@ impl Interface {
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// How often it was set up.
+    #[must_use]
+    pub fn rises(&self) -> u32 {
+        self.rises.load(Ordering::Relaxed)
     }
 
     /// Its dropped packets, to be watched.

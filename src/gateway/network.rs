@@ -54,6 +54,13 @@ impl Network {
         network
     }
 
+    /// What one tunnel wants.
+    pub(super) fn of_tunnel(name: &str, tunnel: &Wireguard) -> Self {
+        let mut network = Self::default();
+        network.add(name, tunnel);
+        network
+    }
+
     fn add(&mut self, name: &str, tunnel: &Wireguard) {
         self.addresses.extend(tunnel.addresses.iter().map(|address| (name.to_owned(), *address)));
         let mut ways: BTreeSet<_> = tunnel.addresses.iter().filter_map(connected).collect();

@@ -1,6 +1,6 @@
 //! A reload, in two phases. Everything that may fail is prepared first, beside what runs, and undone if anything of it
 //! fails. Only then is it committed: what has changed is changed, what is gone is taken away. What is the same in both
-//! configurations is not touched in either phase.
+//! configurations is not touched in either phase, but for routes and addresses that somebody took away: those come back.
 //!
 //! A port or a route that passes from one tunnel to another cannot be had by both: those are left to the second phase.
 
@@ -20,7 +20,7 @@ use crate::config::{self, Config, Wireguard};
 use crate::control::{Interface, Options};
 use crate::net::address;
 use crate::net::link::{self, Settings};
-use crate::net::route::{self, Target};
+use crate::net::route::{self, Route, Target};
 use crate::net::rule::{self, Kind};
 use crate::status::State;
 
@@ -35,6 +35,8 @@ struct Reload<'a> {
     plan: Plan,
     before: Network,
     after: Network,
+    /// Routes of ours that the kernel has.
+    present: BTreeSet<Route>,
     /// Tunnels that were made.
     made: BTreeMap<String, Interface>,
     /// What went wrong after there was no way back.
@@ -70,13 +72,14 @@ impl Gateway {
     pub(super) fn reload(&mut self, new: Config) -> Result<String, String> {
         let plan = Plan::new(&self.config, &new)?;
         let changed = plan.describe();
-        let (before, after) = (Network::of(&self.config), Network::of(&new));
+        let present = route::list(route::PROTOCOL).map_err(told("cannot list routes"))?;
         let mut reload = Reload {
+            before: Network::of(&self.config),
+            after: Network::of(&new),
+            present: present.into_iter().collect(),
             gateway: self,
             new: &new,
             plan,
-            before,
-            after,
             made: BTreeMap::new(),
             faults: Vec::new(),
         };
@@ -105,19 +108,23 @@ impl Reload<'_> {
         for name in self.plan.added.clone() {
             self.make(&name)?;
         }
-        for name in self.plan.changed.clone() {
-            self.prepare_change(&name, journal)?;
+        for name in &self.plan.changed {
+            self.reserve(name, journal)?;
         }
-        let (before, after) = (&self.before.routes, &self.after.routes);
-        let added: Vec<_> = after.keys().filter(|way| !before.contains_key(way)).copied().collect();
-        for way in added {
-            self.route(way, Some(journal))?;
+        for name in self.gateway.tunnels.keys().filter(|name| self.new.wireguard.contains_key(*name)) {
+            self.add_addresses(name, journal)?;
+        }
+        let before = &self.before.routes;
+        let moves = |way: &Way, name: &String| before.get(way).is_some_and(|before| before != name);
+        for (way, _) in self.after.routes.iter().filter(|(way, name)| !moves(way, name)) {
+            self.route(*way, Some(journal))?;
         }
         Ok(())
     }
 
     fn prepare_guards(&self, journal: &mut Journal) -> Result<(), String> {
-        for guard in self.after.guards.iter().map(|way| way.guard()) {
+        let guards = self.after.guards.iter().map(|way| way.guard());
+        for guard in guards.filter(|guard| !self.present.contains(guard)) {
             let what = format!("unreachable route to {}", guard.destination);
             if route::add(guard).map_err(told(&what))? {
                 journal.done(what, move || route::remove(guard).map(drop));
@@ -188,17 +195,24 @@ impl Reload<'_> {
         port != 0 && self.gateway.config.wireguard.values().any(|old| old.listen_port == port)
     }
 
-    /// Holds the new port and adds the new addresses: what can fail.
-    fn prepare_change(&self, name: &str, journal: &mut Journal) -> Result<(), String> {
+    /// Takes hold of a tunnel's new port.
+    fn reserve(&self, name: &str, journal: &mut Journal) -> Result<(), String> {
         let (old, new) = (&self.gateway.config.wireguard[name], &self.new.wireguard[name]);
-        let Some(interface) = self.gateway.tunnels.get(name) else { return Ok(()) };
-        let (remote, index) = (interface.remote(), interface.index());
+        let Some(remote) = self.gateway.tunnels.get(name).map(Interface::remote) else { return Ok(()) };
         if new.listen_port != old.listen_port && new.listen_port != 0 && !self.is_taken(new.listen_port) {
             let what = format!("{name}: listen_port {}", new.listen_port);
             remote.reserve(Some(new.listen_port)).map_err(told(&what))?;
             journal.done(what, move || remote.reserve(None));
         }
-        for address in new.addresses.iter().filter(|address| !old.addresses.contains(address)).copied() {
+        Ok(())
+    }
+
+    /// Adds the addresses that a tunnel does not have.
+    fn add_addresses(&self, name: &str, journal: &mut Journal) -> Result<(), String> {
+        let Some(index) = self.gateway.tunnels.get(name).map(Interface::index) else { return Ok(()) };
+        let present = address::list(index).map_err(told(&format!("{name}: cannot list addresses")))?;
+        let wanted = &self.new.wireguard[name].addresses;
+        for address in wanted.iter().filter(|address| !present.contains(address)).copied() {
             let what = format!("{name}: address {}", address.address);
             if address::add(index, address).map_err(told(&what))? {
                 journal.done(what, move || address::remove(index, address).map(drop));
@@ -215,6 +229,9 @@ impl Reload<'_> {
             return Ok(());
         };
         let route = way.to(index);
+        if self.present.contains(&route) {
+            return Ok(());
+        }
         let what = format!("route to {}", way.destination);
         if route::add(route).map_err(told(&what))?
             && let Some(journal) = journal
@@ -335,7 +352,7 @@ impl Reload<'_> {
 
 /// Takes away the guards and rules of ours that are `unwanted`.
 pub(super) fn sweep(
-    unwanted: impl Fn(&route::Route) -> bool,
+    unwanted: impl Fn(&Route) -> bool,
     unwanted_rule: impl Fn(&rule::Rule) -> bool,
 ) -> Result<(), String> {
     let guards = route::list(route::PROTOCOL).map_err(told("cannot list routes"))?;

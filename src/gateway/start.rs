@@ -83,6 +83,7 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
         file: arguments.config.clone(),
         config: nothing(&config),
         tunnels: Default::default(),
+        rises: Default::default(),
         ended: Default::default(),
         resolver: Resolver::default(),
         doubted: clock::now(),
