@@ -251,3 +251,84 @@ def own_key(net):
     device.attempt("set", device.name, "peer", pair.public, "allowed-ips", "10.0.0.0/8")
     assert pair.public not in device.state().peers
     assert device.alive()
+
+
+#   a: adit ---- wire ---- b: adit
+@case()
+def private_key_changes(net):
+    """A new private key is used at once: the next packet makes a handshake under it, without any wait."""
+    pair = wired(net, psk=True).start()
+    a, b = pair.left, pair.right
+    assert ping(a.host, b.inner()) == 3
+    new, old = keys(), a.keys.public
+    a.device.set("private-key", "/dev/stdin", data=new.private)
+    b.device.set("peer", old, "remove", "peer", new.public, "preshared-key", "/dev/stdin", "allowed-ips",
+                 a.allowed_ips(), data=pair.psk)
+    assert ping(a.host, b.inner(), wait=1) == 3
+    assert b.device.state().peers[new.public].handshake > 0 and ping(b.host, a.inner()) == 3
+
+
+@case()
+def key_of_a_peer(net):
+    """A private key whose public key is a peer's takes that peer away; a key is kept as its clamped form."""
+    device, first, second = single(net), keys(), keys()
+    device.set("private-key", "/dev/stdin", data=first.private)
+    device.set("peer", second.public, "allowed-ips", "10.0.0.0/8")
+    device.set("private-key", "/dev/stdin", data=second.private)
+    state = device.state()
+    assert (state.public_key, state.peers) == (second.public, {})
+    device.set("private-key", "/dev/stdin", data=first.private)
+    device.set("peer", second.public)
+    assert set(device.state().peers) == {second.public}
+    # The lowest three bits of the first byte and the highest two of the last are not the key's.
+    device.set("private-key", "/dev/stdin", data="/" + first.private[1:])
+    shown = base64.b64decode(device.state().private_key)
+    asked = base64.b64decode("/" + first.private[1:])
+    assert shown == bytes([asked[0] & 248]) + asked[1:31] + bytes([asked[31] & 127 | 64])
+
+
+@case(limit=60)
+def very_many_allowed_ips(net):
+    """130,560 allowed IPs of one peer, 40 peers with 52 each, a peer with 197: all set, all shown."""
+    device, peer = single(net), keys().public
+    many = [text for a in range(1, 256) for b in range(256) for text in (f"{a}.{b}.0.0/16", f"{a:x}::{b + 1:x}/128")]
+    device.setconf(f"[Peer]\nPublicKey = {peer}\n" + "".join(f"AllowedIPs = {text}\n" for text in many))
+    shown = device.host.run("wg", "show", device.name, "allowed-ips").split()
+    assert len(shown) == 1 + len(many) and set(shown[1:]) == set(many)
+    names = [keys().public for _ in range(40)]
+    device.setconf("".join(f"[Peer]\nPublicKey = {name}\n" + "".join(
+        f"AllowedIPs = {number}.{b}.0.0/16\n" for b in range(1, 53)) for number, name in enumerate(names, 1)))
+    assert [len(peer.allowed_ips) for peer in device.state().peers.values()] == [52] * 40
+    empty, full = keys().public, keys().public
+    device.setconf("[Interface]\n")
+    device.set("peer", empty)
+    device.set("peer", full, "allowed-ips", ",".join(f"abcd::{number}" for number in range(1, 198)))
+    peers = device.state().peers
+    assert (peers[empty].allowed_ips, len(peers[full].allowed_ips)) == ([], 197)
+
+
+@case()
+def allowed_ip_is_taken_away(net):
+    """allowed_ip with a minus takes that one away and no other; of one that is not there, or another peer's, nothing."""
+    device, first, second = single(net), keys().public, keys().public
+    device.set("peer", first, "allowed-ips", "10.1.0.0/16,10.2.0.0/16,fd00::/64,0.0.0.0/0")
+    device.set("peer", second, "allowed-ips", "10.3.0.0/16")
+
+    def change(*words):
+        lines = "".join(f"allowed_ip={word}\n" for word in words)
+        return ask(device, f"set=1\npublic_key={hexadecimal(first)}\n{lines}\n")[0]
+    assert change("-10.1.0.0/16", "-fd00::/64", "10.4.0.0/16") == 0
+    assert change("-10.3.0.0/16", "-10.9.0.0/16", "-10.2.0.0/17") == 0
+    peers = device.state().peers
+    assert set(peers[first].allowed_ips) == {"10.2.0.0/16", "0.0.0.0/0", "10.4.0.0/16"}, peers[first].allowed_ips
+    assert peers[second].allowed_ips == ["10.3.0.0/16"], peers[second].allowed_ips
+    assert change("-0.0.0.0/0", "-10.2.0.0/16", "-10.4.0.0/16") == 0
+    assert device.state().peers[first].allowed_ips == []
+
+
+@case()
+def no_such_device(net):
+    """`wg show` of a device that is not there fails, beside one that is."""
+    device = single(net)
+    assert device.attempt("show", net.device("none"))[0] != 0
+    assert device.attempt("show", device.name)[0] == 0

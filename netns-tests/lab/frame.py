@@ -52,6 +52,50 @@ def parse_udp(frame, link=ETHERNET):
     return Udp(ip_text(source), from_port, ip_text(target), to_port, tos, packet[start + 8:start + length])
 
 
+def is_icmp_error(frame):
+    """Whether it tells of trouble: unreachable, too big, time exceeded, parameter problem; in either family."""
+    packet = frame[ETHERNET:]
+    if frame[12:14] == b"\x08\0" and packet[9] == 1:
+        return packet[(packet[0] & 15) * 4] in (3, 4, 5, 11, 12)
+    return frame[12:14] == b"\x86\xdd" and packet[6] == 58 and packet[40] < 128
+
+
+def is_fragment(frame):
+    """Whether it is a part of an IP packet."""
+    if frame[12:14] == b"\x08\0":
+        return bool(struct.unpack_from("!H", frame, ETHERNET + 6)[0] & 0x3FFF)
+    return frame[12:14] == b"\x86\xdd" and frame[ETHERNET + 6] == 44
+
+
+def fragments(frame, mtu):
+    """The frame as a router would send it on a link of this MTU: as it is, in parts, or not at all.
+
+    Only IPv4 without DF is cut (RFC 791); what may not be cut and is too long is lost.
+    """
+    head, packet = frame[:ETHERNET], frame[ETHERNET:]
+    if frame[12:14] not in (b"\x08\0", b"\x86\xdd"):
+        return [frame]
+    length = struct.unpack_from("!H", packet, 2)[0] if frame[12:14] == b"\x08\0" else len(packet)
+    packet = packet[:length]
+    if length <= mtu:
+        return [frame]
+    flags, = struct.unpack_from("!H", packet, 6)
+    if frame[12:14] != b"\x08\0" or flags & 0x4000:
+        return []
+    start = (packet[0] & 15) * 4
+    ip, payload, offset = bytearray(packet[:start]), packet[start:], flags & 0x1FFF
+    step, parts = (mtu - start) // 8 * 8, []
+    for at in range(0, len(payload), step):
+        part = payload[at:at + step]
+        more = flags & 0x2000 or at + step < len(payload)
+        struct.pack_into("!H", ip, 2, start + len(part))
+        struct.pack_into("!H", ip, 6, (0x2000 if more else 0) | (offset + at // 8))
+        struct.pack_into("!H", ip, 10, 0)
+        struct.pack_into("!H", ip, 10, checksum(bytes(ip)))
+        parts.append(head + bytes(ip) + part)
+    return parts
+
+
 def set_ecn(frame, mark):
     """The frame with this ECN mark in its IP header (v4 or v6), checksum and all."""
     data = bytearray(frame)

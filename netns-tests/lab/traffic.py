@@ -33,17 +33,21 @@ def reaches(host, address, seconds=5):
 
 @dataclass
 class Flow:
-    """What iperf3 measured at the receiver."""
+    """What iperf3 measured at the receiver. `least` is the bytes of the stream that got least."""
     bytes: int
     bits_per_second: float
     seconds: float
     lost: int
     packets: int
     retransmits: int
+    least: int
 
 
-def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size="4M", rate="50M", length=None):
+def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size="4M", rate="50M", length=None,
+           both=False, streams=1):
     """One flow from client to server (or back with `reverse`), for `seconds` or until `size` bytes are sent.
+
+    With `both` one in each direction at once, counted together.
 
     iperf3 stops its receiver when the sender is done, so of `size` bytes the last in flight are not counted.
     """
@@ -54,6 +58,8 @@ def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size
     words += ["-u", "-b", rate] if udp else []
     words += ["-l", length] if length else []
     words += ["-R"] if reverse else []
+    words += ["--bidir"] if both else []
+    words += ["-P", streams] if streams > 1 else []
     try:
         code, output = client.attempt(*words, timeout=(seconds or 0) + 25)
     finally:
@@ -65,8 +71,10 @@ def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size
     assert "error" not in report, f"iperf3 to {address}: {report['error']}"
     end = report["end"]
     got, counted = end["sum_received"], end["sum"] if udp else {}
-    return Flow(got["bytes"], got["bits_per_second"], got["seconds"], counted.get("lost_packets", 0),
-                counted.get("packets", 0), end["sum_sent"].get("retransmits", 0))
+    back = end["sum_received_bidir_reverse"] if both else {"bytes": 0, "bits_per_second": 0}
+    least = 0 if udp else min(stream["receiver"]["bytes"] for stream in end["streams"])
+    return Flow(got["bytes"] + back["bytes"], got["bits_per_second"] + back["bits_per_second"], got["seconds"],
+                counted.get("lost_packets", 0), counted.get("packets", 0), end["sum_sent"].get("retransmits", 0), least)
 
 
 class Sequence:
