@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::thread::{available_parallelism, spawn};
 
 use adit::control::{Interface, MTU, Options};
-use adit::net::offload::Offloads;
+use adit::ctl::AditWireguard;
 use adit::{background, log};
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -15,35 +15,8 @@ use tracing::level_filters::LevelFilter;
 /// Workers that are started where nobody says how many.
 const WORKERS: usize = 4;
 
-/// Makes the WireGuard interface NAME and serves it to `wg` and `wg-quick`.
-///
-/// It goes to the background when the interface is ready, and ends when the interface is deleted or its socket
-/// /var/run/wireguard/NAME.sock is removed. SIGUSR1 writes the counters of dropped packets to the log.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// Stay in the foreground.
-    #[arg(short, long)]
-    foreground: bool,
-    /// Worker threads, each with a queue of the device and a UDP socket; by default one a processor, up to 4.
-    #[arg(long, env = "ADIT_WORKERS", value_parser = clap::value_parser!(u16).range(1..=64))]
-    workers: Option<u16>,
-    /// Keep each worker on a processor of its own.
-    #[arg(long, env = "ADIT_PIN")]
-    pin: bool,
-    /// Offloads that may be used, of tun_tso, tun_uso, udp_gso, udp_gro; or "none".
-    #[arg(long, env = "ADIT_OFFLOADS", default_value_t)]
-    offloads: Offloads,
-    /// How much is logged: silent, error, info, or verbose.
-    #[arg(long, env = "LOG_LEVEL", default_value = "error", value_parser = log::level)]
-    log_level: LevelFilter,
-    /// The interface's name, of 1 to 15 bytes.
-    #[arg(value_parser = adit::control::interface_name)]
-    name: String,
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = AditWireguard::parse();
     log::start(arguments.log_level, false);
     match if arguments.foreground { run(&arguments) } else { background::detach(&["--foreground"]) } {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,7 +27,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+fn run(arguments: &AditWireguard) -> Result<()> {
     let processors = available_parallelism().map_or(1, usize::from);
     let workers = arguments.workers.map_or(processors.min(WORKERS), usize::from);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot listen to signals")?;
