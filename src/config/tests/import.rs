@@ -229,6 +229,9 @@ fn a_name_that_no_interface_can_have_is_refused() {
     assert_eq!(dotted.secrets[0].0, Path::new("/etc/a \"b\"/wg0.1.key"));
 }
 
+/// Endpoint, prefixes, keepalive, preshared key.
+type ModelPeer = (Option<([u8; 4], u16)>, Vec<(u8, u8)>, Option<u16>, Option<[u8; 32]>);
+
 /// A wg-quick file, and what it means.
 #[derive(Clone, Debug)]
 struct Model {
@@ -238,8 +241,7 @@ struct Model {
     table: Option<u32>,
     addresses: Vec<[u8; 4]>,
     post_up: Vec<String>,
-    /// Of each peer: endpoint, prefixes, keepalive, preshared key.
-    peers: Vec<(Option<([u8; 4], u16)>, Vec<(u8, u8)>, Option<u16>, Option<[u8; 32]>)>,
+    peers: Vec<ModelPeer>,
 }
 
 prop_compose! {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ips;
+mod config;
 mod cookie;
 mod damage;
 mod handshake;
@@ -19,12 +20,14 @@ mod message;
 mod outward;
 mod packet;
 mod party;
+mod quick;
 mod responder;
 mod segment;
 mod tunnel;
 mod uapi;
 
 pub use allowed_ips::wireguard_allowed_ips;
+pub use config::config;
 pub use cookie::noise_cookie;
 pub use handshake::wireguard_handshake;
 pub use input::Input;
@@ -33,6 +36,7 @@ pub use ip::packet_ip;
 pub use join::packet_coalesce;
 pub use message::wireguard_message;
 pub use outward::datapath_outward;
+pub use quick::quick;
 pub use responder::noise_responder;
 pub use segment::packet_segment;
 pub use tunnel::wireguard_tunnel;
@@ -47,6 +51,7 @@ macro_rules! targets {
 
 /// Every target.
 pub const TARGETS: &[Target] = targets![
+    config,
     datapath_inward,
     datapath_outward,
     noise_cookie,
@@ -54,6 +59,7 @@ pub const TARGETS: &[Target] = targets![
     packet_coalesce,
     packet_ip,
     packet_segment,
+    quick,
     wireguard_allowed_ips,
     wireguard_handshake,
     wireguard_message,

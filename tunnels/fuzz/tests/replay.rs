@@ -60,6 +60,7 @@ macro_rules! replayed {
 }
 
 replayed!(
+    config,
     datapath_inward,
     datapath_outward,
     noise_cookie,
@@ -67,6 +68,7 @@ replayed!(
     packet_coalesce,
     packet_ip,
     packet_segment,
+    quick,
     wireguard_allowed_ips,
     wireguard_handshake,
     wireguard_message,

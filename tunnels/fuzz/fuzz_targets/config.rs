@@ -1,0 +1,3 @@
+//! See `adit_fuzz::config`.
+#![cfg_attr(fuzzing, no_main)]
+adit_fuzz::target!(config);
