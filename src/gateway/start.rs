@@ -16,12 +16,13 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::network::Network;
 use super::resolver::Resolver;
 use super::watchdog::{self, Watchdog};
 use super::{Gateway, Handle};
 use crate::admin::audit::{Entry, Outcome, Via, What, Who};
 use crate::admin::{self, Audit, Sockets};
-use crate::config::{self, Config, Table};
+use crate::config::{self, Config};
 use crate::control::SOCKETS;
 use crate::ctl::Aditd;
 use crate::net::rule;
@@ -144,16 +145,14 @@ fn prepare(config: &Config) -> Result<Prepared> {
     let sockets = Sockets::bind(&config.admin)?;
     let metrics = config.metrics.as_ref().map(admin::metrics::bind).transpose()?;
     let mut findings = Vec::new();
-    if config
-        .wireguard
-        .values()
-        .any(|tunnel| tunnel.table == Table::Auto && super::network::mark(tunnel) != 0)
+    if !Network::of(config).rules.is_empty()
         && let Err(error) = rule::set_src_valid_mark()
     {
-        findings
-            .push(format!("cannot set net.ipv4.conf.all.src_valid_mark: {error}; a strict rp_filter drops"));
+        findings.push(format!(
+            "cannot set net.ipv4.conf.all.src_valid_mark: {error}; a strict rp_filter drops what peers send"
+        ));
     }
-    findings.extend(Vec::<std::path::PathBuf>::new().into_iter().map(|file| {
+    findings.extend(config.unreadable_by(name)?.into_iter().map(|file| {
         format!("{} cannot be read by user {name}: the configuration cannot be reloaded", file.display())
     }));
     if user.uid == 0 {
