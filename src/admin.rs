@@ -6,7 +6,7 @@
 //! | `GET /v1/health` | 200, or 503 and why | yes | yes | |
 //! | `GET /metrics` | for Prometheus | yes | yes | yes |
 //! | `POST /v1/reload` | `{"changed": …}`, or 409 `{"error": …}` | | yes | |
-//! | `GET /v1/trace?tunnel=NAME` | a [`trace::Line`] for each dropped packet | | yes | |
+//! | `GET /v1/trace?tunnel=NAME` | a [`trace::Line`] for each dropped packet, of all tunnels without a name | | yes | |
 //!
 //! What is not as it should be is answered with `{"error": …}`. A connection carries one request. What is asked for on
 //! `write.sock` is in the [`Audit`] trail, or is not done.

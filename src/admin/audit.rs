@@ -121,7 +121,7 @@ impl Audit {
         Ok(Self(Arc::new(Trail { path, file: Mutex::new(file) })))
     }
 
-    /// Adds an entry. Once this returns it will survive a crash of the machine.
+    /// Adds an entry, and waits for the disk: once this returns it will survive a crash of the machine.
     ///
     /// # Errors
     /// What the system says, as when the disk is full. The entry counts as not written: what it is about must not be done.

@@ -45,11 +45,9 @@ impl Sockets {
     /// system says.
     pub fn bind(config: &config::Admin) -> Result<Self> {
         let directory = &config.directory;
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .with_context(|| format!("{}: cannot be made", directory.display()))?;
+        if !directory.exists() {
+            make_directory(directory).with_context(|| format!("{}: cannot be made", directory.display()))?;
+        }
         let found = fs::metadata(directory).with_context(|| format!("{}", directory.display()))?;
         if found.mode() & 0o1002 == 0o002 {
             bail!(
@@ -65,6 +63,12 @@ impl Sockets {
         let (write, write_file) = make(&directory.join(WRITE), found.uid(), write_group)?;
         Ok(Self { read, write, files: Files { _sockets: [read_file, write_file], _lock: lock } })
     }
+}
+
+/// Whatever the umask is, the groups have to reach the sockets.
+fn make_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 /// Takes the lock of the directory. Unlike a look at whether the socket answers, it decides between two daemons that start

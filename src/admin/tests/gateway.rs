@@ -37,6 +37,15 @@ pub(super) struct Fake {
 
 impl Fake {
     pub(super) fn new() -> Self {
+        let (handle, requests) = Handle::new();
+        let fake = Self::with_handle(handle);
+        let script = fake.script.clone();
+        std::thread::spawn(move || answer(&requests, &script));
+        fake
+    }
+
+    /// Somebody else has the other end of the handle, or nobody.
+    pub(super) fn with_handle(handle: Handle) -> Self {
         let source = |name: &str| TraceSource { tunnel: name.to_owned(), tracer: Arc::default() };
         let script = Arc::new(Mutex::new(Script {
             status: sample::full(),
@@ -45,22 +54,6 @@ impl Fake {
             sources: vec![source("wg0"), source("wg1")],
             reloads: 0,
         }));
-        let (handle, requests) = Handle::new();
-        let answers = script.clone();
-        std::thread::spawn(move || answer(&requests, &answers));
-        Self::with(handle, script)
-    }
-
-    /// A gateway that does not answer, or is gone.
-    pub(super) fn with_handle(handle: Handle) -> Self {
-        let Self { server, script, metrics, folder } = Self::new();
-        drop(server);
-        drop(folder);
-        let _ = metrics;
-        Self::with(handle, script)
-    }
-
-    fn with(handle: Handle, script: Arc<Mutex<Script>>) -> Self {
         let folder = Folder::new();
         let directory = folder.path().join("run");
         let sockets =
