@@ -360,11 +360,13 @@ impl Inward {
                 let datagram = &self.arena[start..train.end.min(start + train.stride)];
                 match Message::parse(datagram) {
                     Some(Message::Data { receiver: index, counter: number }) => {
-                        let (at, path, len) = (self.slots.len(), train.path, datagram.len());
+                        let (at, path, len) = (self.slots.len(), &train.path, datagram.len());
                         self.slots.push(Slot { start, len, number, ecn: train.ecn, kept: true });
                         match self.groups.last_mut() {
-                            Some(last) if last.index == index && last.path == path => last.slots.end = at + 1,
-                            _ => self.groups.push(Incoming { index, path, slots: at..at + 1 }),
+                            Some(last) if last.index == index && last.path == *path => {
+                                last.slots.end = at + 1
+                            }
+                            _ => self.groups.push(Incoming { index, path: *path, slots: at..at + 1 }),
                         }
                     }
                     Some(Message::Initiation | Message::Response | Message::CookieReply) => {
@@ -403,10 +405,10 @@ impl Inward {
             let data = slots.iter().any(|slot| slot.kept && slot.len > 0);
             authentic(&session, bytes, data, group.path, context);
             for slot in slots.iter_mut().filter(|slot| slot.kept && slot.len > 0) {
-                let accepted = accept(&mut self.arena, slot, session.peer().id(), context.table);
-                let joined = |()| self.joined.push(&self.arena, slot.range()).map_err(|_| Reason::Malformed);
-                if let Err(reason) = accepted.and_then(joined) {
-                    context.drop(reason, &self.arena[slot.range()]);
+                match accept(&mut self.arena, slot, session.peer().id(), context.table) {
+                    Ok(()) if self.joined.push(&self.arena, slot.range()).is_ok() => {}
+                    Ok(()) => context.drop(Reason::Malformed, &self.arena[slot.range()]),
+                    Err(reason) => context.drop(reason, &self.arena[slot.range()]),
                 }
             }
         }

@@ -202,6 +202,23 @@ mod tests {
     }
 
     #[test]
+    fn waiting_to_ask_ends_when_there_is_room() {
+        let inbox = Inbox::default();
+        (0..COMMANDS).for_each(|command| inbox.command(command));
+        let waited = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| {
+                let start = std::time::Instant::now();
+                inbox.command(COMMANDS);
+                start.elapsed()
+            });
+            std::thread::sleep(PATIENCE / 10);
+            assert_eq!(inbox.take(0, None).commands.len(), COMMANDS);
+            asking.join().unwrap()
+        });
+        assert!(waited < PATIENCE, "{waited:?}");
+    }
+
+    #[test]
     fn a_control_thread_that_hangs_takes_nobody_with_it() {
         let inbox = Inbox::default();
         (0..=COMMANDS).for_each(|command| inbox.command(command));

@@ -33,18 +33,21 @@ impl Tally {
     }
 
     /// Counts a dropped packet.
+    #[cold]
     pub fn drop(&self, reason: Reason, packet: &[u8], now: Time) {
         self.drop_joined(reason, 1, packet, now);
     }
 
     /// Counts packets that are dropped as one, such as a super-packet. `first` is what is at hand of the first: nothing, if
     /// only their number is known.
+    #[cold]
     pub fn drop_joined(&self, reason: Reason, packets: u64, first: &[u8], now: Time) {
         self.drops.add(reason, packets);
         self.tracer.note(reason, packets, first, now);
     }
 
     /// Counts the packets of `slots`.
+    #[cold]
     pub fn drop_slots(&self, reason: Reason, arena: &[u8], slots: &[Slot], now: Time) {
         self.drops.add(reason, slots.len() as u64);
         if self.tracer.is_on() {

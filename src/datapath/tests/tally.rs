@@ -126,6 +126,8 @@ fn what_the_socket_lost_is_shown_as_a_number() {
     let lost = Dropped { packets: 7, ..shown(Reason::ReceiveQueueFull, &[]) };
     let garbage = || shown(Reason::NotWireguard, &bytes);
     assert_shown(&b, &tracer, &[lost, garbage(), garbage()]);
+    b.open(&[(bytes.clone(), 100)]);
+    assert_eq!(tracer.take().0, [garbage()]);
 }
 
 #[test]
