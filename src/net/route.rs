@@ -77,6 +77,8 @@ impl Route {
 /// Adds a route. False if that very route was there before, ours or, as the kernel's to a network of the interface,
 /// somebody else's: who undoes his doings leaves it.
 ///
+/// To find out what was there the table is read, so that who adds thousands after a restart had better [`list`] them before.
+///
 /// # Errors
 /// What the kernel says. `EEXIST` if another route to the same range has the same metric in the same table.
 pub fn add(route: Route) -> io::Result<bool> {
