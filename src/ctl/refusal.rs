@@ -35,14 +35,20 @@ fn denied(socket: &Path) -> String {
 fn allowed(path: &Path, metadata: &Metadata) -> String {
     // To connect is to write; to pass a folder is to search it.
     let needed = if metadata.is_dir() { 0o010 } else { 0o020 };
-    let user = name_of("/etc/passwd", metadata.uid());
-    let group = name_of("/etc/group", metadata.gid());
-    let who = if metadata.mode() & needed == 0 {
-        format!("only root and the user {user} may")
+    let mut who = vec!["root".to_owned()];
+    if metadata.uid() != 0 {
+        who.push(format!("the user {}", name_of("/etc/passwd", metadata.uid())));
+    }
+    let advice = if metadata.mode() & needed != 0 {
+        who.push(format!("the group {}", name_of("/etc/group", metadata.gid())));
+        "be root, or join that group"
+    } else if metadata.is_dir() {
+        "be root"
     } else {
-        format!("only root, the user {user} and the group {group} may; be root, or join that group")
+        "be root, or name a group in [admin] of aditd's configuration"
     };
-    format!("{who} ({} has mode {:04o})", path.display(), metadata.mode() & 0o7777)
+    let (who, mode) = (who.join(", "), metadata.mode() & 0o7777);
+    format!("allowed are {who} ({} has mode {mode:04o}); {advice}", path.display())
 }
 
 /// The name of a user or a group in a file such as `/etc/group`; its number if it is not there.
@@ -77,11 +83,11 @@ mod tests {
         let folder = tempfile(0o750);
         let words = allowed(&folder, &folder.metadata().expect("it is there"));
         let group = name_of("/etc/group", folder.metadata().expect("it is there").gid());
-        assert!(words.contains(&format!("the group {group} may")), "{words}");
+        assert!(words.contains(&format!("the group {group} (")), "{words}");
         assert!(words.contains("mode 0750"), "{words}");
         std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("ours");
         let words = allowed(&folder, &folder.metadata().expect("it is there"));
-        assert!(!words.contains("group"), "{words}");
+        assert!(!words.contains("the group") && words.ends_with("has mode 0700); be root"), "{words}");
         std::fs::remove_dir(&folder).expect("ours");
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use hyper::Method;
+use hyper::{Method, StatusCode};
 
 use super::client::{Client, Role};
 use super::output;
@@ -18,6 +18,9 @@ const RELOAD: Duration = Duration::from_secs(610);
 /// In words for the operator: what is wrong with the file, or why the daemon could not be asked.
 pub(super) async fn run(client: &Client) -> Result<()> {
     let answer = client.ask(Role::Write, Method::POST, "/v1/reload", RELOAD).await?;
+    if answer.status == StatusCode::CONFLICT {
+        bail!("not reloaded, nothing was changed:\n{}", lines(&answer.complaint()));
+    }
     if !answer.status.is_success() {
         bail!("{}", lines(&answer.complaint()));
     }

@@ -1,11 +1,14 @@
 //! The status as a person reads it: like `wg show`, with what is wrong before everything else.
 
-use crate::status::{Batches, Configuration, Privileges, State, Status, Wireguard};
+use crate::status::{Batches, Privileges, State, Status, Wireguard};
 
 use super::explain::explain;
 use super::paint::{Paint, escape};
 use super::peer;
 use super::units;
+
+/// So many capabilities are named.
+const CAPABILITIES: usize = 8;
 
 /// The status, or one tunnel of it. What the daemon says is escaped.
 pub(super) fn render(status: &Status, tunnel: Option<&str>, paint: Paint) -> String {
@@ -43,6 +46,11 @@ impl Text {
         }
     }
 
+    /// More lines of something that is wrong.
+    fn indented<'a>(&mut self, lines: impl Iterator<Item = &'a str>) {
+        lines.for_each(|line| self.line(&format!("    {}", self.paint.red(&escape(line)))));
+    }
+
     /// `  label: value`
     pub(super) fn field(&mut self, label: &str, value: &str) {
         self.line(&format!("  {}: {value}", self.paint.bold(label)));
@@ -59,8 +67,10 @@ fn warnings<'a>(text: &mut Text, status: &Status, shown: impl Iterator<Item = (&
         }
     }
     for (place, words) in &all {
-        let label = text.paint.warning("WARNING");
-        text.line(&format!("{label}: {}: {}", escape(place), text.paint.red(&escape(words))));
+        let (label, mut lines) = (text.paint.warning("WARNING"), words.lines());
+        let first = text.paint.red(&escape(lines.next().unwrap_or_default()));
+        text.line(&format!("{label}: {}: {first}", escape(place)));
+        text.indented(lines);
     }
     if !all.is_empty() {
         text.line("");
@@ -73,29 +83,32 @@ fn gateway(text: &mut Text, status: &Status) {
     text.field("version", &format!("{}, process {}", escape(&status.version), status.pid));
     text.field("running for", &units::span((status.now - status.started) as u64, paint));
     privileges(text, &status.privileges);
-    configuration(text, &status.configuration, status.now);
+    configuration(text, status);
 }
 
 fn privileges(text: &mut Text, privileges: &Privileges) {
     let held = match privileges.capabilities.as_slice() {
         [] => "no capabilities".into(),
+        // Root's: the names would fill a page, and --json has them.
+        held if held.len() > CAPABILITIES => format!("{} capabilities", held.len()),
         held => held.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", "),
     };
     text.field("user", &format!("{}, with {held}", escape(&privileges.user)));
 }
 
-fn configuration(text: &mut Text, configuration: &Configuration, now: f64) {
-    let paint = text.paint;
-    let loaded = units::ago(now - configuration.loaded, paint);
+fn configuration(text: &mut Text, status: &Status) {
+    let (paint, configuration) = (text.paint, &status.configuration);
+    let loaded = units::ago(status.now - configuration.loaded, paint);
     text.field("configuration", &format!("{}, loaded: {loaded}", escape(&configuration.file)));
     let (done, refused) = (configuration.reloads, configuration.reloads_refused);
     if done + refused > 0 {
         text.field("reloads", &format!("{done} done, {refused} refused"));
     }
     if let Some(error) = &configuration.error {
-        text.field("last reload", &paint.red("refused, nothing was changed:"));
-        for line in error.lines() {
-            text.line(&format!("    {}", paint.red(&escape(line))));
+        text.field("last reload", &paint.red("refused, nothing was changed"));
+        // The daemon warns of it too.
+        if !status.warnings.iter().any(|warning| warning.contains(error)) {
+            text.indented(error.lines());
         }
     }
 }

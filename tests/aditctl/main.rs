@@ -116,7 +116,7 @@ fn a_reload_tells_what_was_changed_or_what_is_wrong() {
     drop(daemon);
     let _daemon =
         Daemon::start(&folder.socket("write.sock"), 409, r#"{"error":"a.toml:1:1: one\na.toml:2:1: two"}"#);
-    let complaint = "aditctl: a.toml:1:1: one\na.toml:2:1: two\n";
+    let complaint = "aditctl: not reloaded, nothing was changed:\na.toml:1:1: one\na.toml:2:1: two\n";
     assert_eq!(told(&run_at(&folder.path, &["reload"])), (Some(1), "", complaint));
 }
 

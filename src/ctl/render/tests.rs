@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::status::{Owner, Peer, Worker};
+use crate::status::{Configuration, Owner, Peer, Worker};
 
 /// A gateway on which everything can be seen.
 fn sample() -> Status {
@@ -85,7 +85,7 @@ gateway: hq
   user: adit, with cap_net_admin
   configuration: /etc/adit/aditd.toml, loaded: 1 hour ago
   reloads: 2 done, 1 refused
-  last reload: refused, nothing was changed:
+  last reload: refused, nothing was changed
     aditd.toml:7:3: mtu: found 70000
     aditd.toml:9:1: unknown key
 ";
@@ -155,6 +155,26 @@ fn a_gateway_on_which_nothing_is_wrong_has_no_warnings() {
     let text = render(&Status { name: "hq".into(), ..Status::default() }, None, Paint::PLAIN);
     assert!(text.starts_with("gateway: hq\n") && text.contains("with no capabilities\n"), "{text}");
     assert!(!text.contains("WARNING") && !text.contains("reload"), "{text}");
+}
+
+#[test]
+fn a_refused_reload_is_told_line_by_line_and_in_full_once() {
+    let mut status = sample();
+    let error = status.configuration.error.clone().expect("it was refused");
+    status.warnings = vec![format!("the last reload was refused: {error}")];
+    let text = render(&status, None, Paint::PLAIN);
+    let first = "WARNING: gateway: the last reload was refused: aditd.toml:7:3: mtu: found 70000\n";
+    assert!(text.starts_with(&format!("{first}    aditd.toml:9:1: unknown key\n")), "{text}");
+    assert!(text.contains("  last reload: refused, nothing was changed\n\n"), "{text}");
+    assert_eq!(text.matches("unknown key").count(), 1, "{text}");
+}
+
+#[test]
+fn the_many_capabilities_of_root_are_counted() {
+    let capabilities = vec!["cap_net_admin".to_owned(); 41];
+    let privileges = Privileges { user: "root".into(), capabilities };
+    let text = render(&Status { privileges, ..Status::default() }, None, Paint::PLAIN);
+    assert!(text.contains("  user: root, with 41 capabilities\n"), "{text}");
 }
 
 #[test]
