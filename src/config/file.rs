@@ -45,18 +45,6 @@ pub(super) fn read(name: &str, folder: &Path, text: &str, system: &System<'_>) -
     Ok(config)
 }
 
-/// Every key that may be in a file, with `NAME` and `PEER` for what people name.
-#[cfg(test)]
-pub(super) fn keys() -> std::collections::BTreeSet<String> {
-    let text = "[metrics]\n[wireguard.a.peer.b]\n";
-    let (table, _) = DeTable::parse_recoverable(text);
-    let source = Source::new("", text);
-    let there = |_: &str| Ok(true);
-    let system = System { secret: &|_, _| Err(String::new()), user: &there, group: &there };
-    config(Table::root(&source, table.get_ref()), Path::new(""), &system);
-    source.keys()
-}
-
 fn config(root: Table<'_>, folder: &Path, system: &System<'_>) -> Config {
     let mut root = root;
     let gateway = gateway(root.table("gateway"), folder, system);

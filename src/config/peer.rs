@@ -39,7 +39,7 @@ pub(super) fn peers<'a>(
     let own = own.map(PrivateKey::public);
     let (mut keys, mut prefixes) = (Unique::default(), Unique::default());
     let (mut peers, mut routed) = (BTreeMap::new(), Vec::new());
-    for (name, mut table) in tunnel.named("peer", "PEER", NAME, is_name) {
+    for (name, mut table) in tunnel.named("peer", NAME, is_name) {
         let public_key = public_key(&mut table, own.as_ref(), &mut keys);
         let preshared_key = preshared_key(&mut table, context);
         let endpoint = table.value("endpoint");

@@ -17,22 +17,12 @@ pub(super) struct Source<'a> {
     /// From this line on nothing is judged.
     broken_from: usize,
     mistakes: RefCell<Vec<Mistake>>,
-    /// Every key that was looked for, as `wireguard.NAME.mtu`.
-    keys: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(name: &'a str, text: &'a str) -> Self {
-        let (mistakes, keys) = Default::default();
-        Self {
-            name,
-            text,
-            lines: Lines::of(text),
-            broken: BTreeSet::new(),
-            broken_from: usize::MAX,
-            mistakes,
-            keys,
-        }
+        let (broken, mistakes) = Default::default();
+        Self { name, text, lines: Lines::of(text), broken, broken_from: usize::MAX, mistakes }
     }
 
     /// Notes what the TOML parser found: the first mistake of each line, for the others follow from it.
@@ -78,17 +68,6 @@ impl<'a> Source<'a> {
     /// The line of a byte.
     pub(super) fn line(&self, at: usize) -> usize {
         self.lines.place(at).line
-    }
-
-    /// Notes that a key was looked for.
-    pub(super) fn asked(&self, key: String) {
-        self.keys.borrow_mut().insert(key);
-    }
-
-    /// Every key that was looked for.
-    #[cfg(test)]
-    pub(super) fn keys(&self) -> BTreeSet<String> {
-        self.keys.borrow().clone()
     }
 
     /// Whether all was right.

@@ -13,8 +13,6 @@ pub(super) struct Table<'a> {
     source: &'a Source<'a>,
     /// As a person writes it: `wireguard.wg0`.
     path: String,
-    /// The same with `NAME` for what people name.
-    kind: String,
     /// Where its name stands.
     at: usize,
     /// `None` if it is not there: nothing is in it.
@@ -34,44 +32,36 @@ pub(super) struct Value<'a> {
 impl<'a> Table<'a> {
     /// The whole file.
     pub(super) fn root(source: &'a Source<'a>, entries: &'a DeTable<'a>) -> Self {
-        let (path, kind) = Default::default();
-        Self { source, path, kind, at: 0, entries: Some(entries), known: Vec::new() }
+        Self { source, path: String::new(), at: 0, entries: Some(entries), known: Vec::new() }
     }
 
     /// What `key` is set to.
     pub(super) fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
-        self.source.asked(join(&self.kind, key));
-        self.entry(key)
+        self.known.push(key);
+        let value = self.entries?.get(key)?;
+        let path = join(&self.path, key);
+        Some(Value { source: self.source, path, at: value.span().start, value: value.get_ref() })
     }
 
     /// The table `key`; an empty one if it is not there.
     pub(super) fn table(&mut self, key: &'static str) -> Self {
         self.optional_table(key).unwrap_or_else(|| {
-            let (path, kind) = (join(&self.path, key), join(&self.kind, key));
-            Self { source: self.source, path, kind, at: self.at, entries: None, known: Vec::new() }
+            let path = join(&self.path, key);
+            Self { source: self.source, path, at: self.at, entries: None, known: Vec::new() }
         })
     }
 
     /// The table `key`, if it is there.
     pub(super) fn optional_table(&mut self, key: &'static str) -> Option<Self> {
-        let value = self.entry(key)?;
-        let entries = value.entries()?;
-        let kind = join(&self.kind, key);
-        Some(Self {
-            source: self.source,
-            path: value.path,
-            kind,
-            at: self.at_of(key),
-            entries,
-            known: Vec::new(),
-        })
+        let value = self.value(key)?;
+        let (name, _) = self.entries?.get_key_value(key)?;
+        value.named(name.span().start)
     }
 
-    /// The tables `key.NAME`, by their names. `placeholder` stands for any name.
+    /// The tables `key.NAME`, by their names, of which `sound` says whether they are `allowed`.
     pub(super) fn named(
         &mut self,
         key: &'static str,
-        placeholder: &str,
         allowed: &str,
         sound: impl Fn(&str) -> bool,
     ) -> Vec<(&'a str, Self)> {
@@ -85,11 +75,7 @@ impl<'a> Table<'a> {
                 self.source.wrong(at, &path, quoted(name), allowed);
             }
             let value = Value { source: self.source, path, at, value: value.get_ref() };
-            if let Some(entries) = value.entries() {
-                let kind = join(&outer.kind, placeholder);
-                let (source, path, known) = (self.source, value.path, Vec::new());
-                tables.push((name, Self { source, path, kind, at, entries, known }));
-            }
+            tables.extend(value.named(at).map(|table| (name, table)));
         }
         tables
     }
@@ -120,19 +106,6 @@ impl<'a> Table<'a> {
             let allowed = format!("{}{hint}", self.known.join(", "));
             self.source.wrong(key.span().start, &join(&self.path, name), "an unknown key", allowed);
         }
-    }
-
-    fn entry(&mut self, key: &'static str) -> Option<Value<'a>> {
-        self.known.push(key);
-        let value = self.entries?.get(key)?;
-        let path = join(&self.path, key);
-        Some(Value { source: self.source, path, at: value.span().start, value: value.get_ref() })
-    }
-
-    fn at_of(&self, key: &str) -> usize {
-        self.entries
-            .and_then(|entries| entries.get_key_value(key))
-            .map_or(self.at, |(key, _)| key.span().start)
     }
 }
 
@@ -251,11 +224,12 @@ impl<'a> Value<'a> {
         elements.iter().enumerate().filter_map(element).collect()
     }
 
-    fn entries(&self) -> Option<Option<&'a DeTable<'a>>> {
+    /// The table that this is, if it is one. Its name stands at `at`.
+    fn named(self, at: usize) -> Option<Table<'a>> {
         let entries = self.value.as_table();
         if entries.is_none() {
             self.wrong("a table");
         }
-        entries.map(Some)
+        entries.map(|_| Table { source: self.source, path: self.path, at, entries, known: Vec::new() })
     }
 }

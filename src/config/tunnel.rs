@@ -35,7 +35,7 @@ const MAIN: u32 = 254;
 
 /// Every `[wireguard.NAME]`.
 pub(super) fn tunnels(root: &mut Table<'_>, context: &mut Context<'_>) -> BTreeMap<String, Wireguard> {
-    let named = root.named("wireguard", "NAME", INTERFACE, |name| interface_name(name).is_ok());
+    let named = root.named("wireguard", INTERFACE, |name| interface_name(name).is_ok());
     let mut between = Between::default();
     let mut tunnels = BTreeMap::new();
     for (name, table) in named {
