@@ -7,7 +7,7 @@
 //!                                           └──▶ names of endpoints                            resolver.rs
 //! ```
 //!
-//! The first configuration is loaded as every other is, by a reload: from nothing ([`reload`]).
+//! The first configuration is loaded as every other is, by a reload: from nothing (reload.rs).
 
 mod handle;
 mod hooks;
@@ -191,6 +191,7 @@ impl Gateway {
     fn take_down(&mut self, name: &str) {
         let Some(interface) = self.tunnels.remove(name) else { return };
         self.rises.remove(name);
+        self.resolver.retain(name, &BTreeMap::new(), clock::now());
         let hooks = self.config.wireguard.get(name).map(|config| config.hooks.clone()).unwrap_or_default();
         let told = |result: Result<(), String>| {
             if let Err(error) = result {

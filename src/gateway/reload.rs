@@ -16,7 +16,7 @@ use super::network::{Network, Way};
 use super::plan::{self, Plan};
 use super::{Gateway, hooks, names, watchdog};
 use crate::clock;
-use crate::config::{self, Config, Wireguard};
+use crate::config::{self, Config, InterfaceAddress, Wireguard};
 use crate::control::{Interface, Options};
 use crate::net::address;
 use crate::net::link::{self, Settings};
@@ -212,7 +212,9 @@ impl Reload<'_> {
         let Some(index) = self.gateway.tunnels.get(name).map(Interface::index) else { return Ok(()) };
         let present = address::list(index).map_err(told(&format!("{name}: cannot list addresses")))?;
         let wanted = &self.new.wireguard[name].addresses;
-        for address in wanted.iter().filter(|address| !present.contains(address)).copied() {
+        // The kernel has an address once, whatever the length of its network: another length waits for the old one to go.
+        let held = |address: &&InterfaceAddress| present.iter().any(|held| held.address == address.address);
+        for address in wanted.iter().filter(|address| !held(address)).copied() {
             let what = format!("{name}: address {}", address.address);
             if address::add(index, address).map_err(told(&what))? {
                 journal.done(what, move || address::remove(index, address).map(drop));
@@ -294,6 +296,11 @@ impl Reload<'_> {
         for address in old.addresses.iter().filter(|address| !new.addresses.contains(address)) {
             let removed = address::remove(index, *address).map(drop);
             faults.extend(removed.map_err(told(&format!("{name}: address {}", address.address))).err());
+        }
+        for address in new.addresses.iter().filter(|address| !old.addresses.contains(address)) {
+            // All are there by now but those of which the length of the network changed.
+            let added = address::add(index, *address).map(drop);
+            faults.extend(added.map_err(told(&format!("{name}: address {}", address.address))).err());
         }
         if new.mtu != old.mtu {
             let set = link::set(index, &Settings { mtu: Some(new.mtu), ..Settings::default() });
