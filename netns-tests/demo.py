@@ -11,9 +11,10 @@ import time
 
 from lab import interrupt
 from lab.capture import Capture
+from lab.daemon import ADITD, Daemon
 from lab.namespace import Net, sweep, sweep_abandoned
 from lab.traffic import Marker, iperf3, ping
-from lab.wireguard import ADIT, Device, keys, preshared_key
+from lab.wireguard import keys, preshared_key
 
 SECONDS = 2
 UDP_RATE = "300M"
@@ -25,7 +26,7 @@ PICTURE = """
      a ---------- gwa ============ internet ============ gwb ---------- b
   10.1.0.2       |   198.51.100.2            203.0.113.2   |        10.2.0.2
   fd01::2        |   2001:db8:a::2         2001:db8:b::2   |         fd02::2
-                 +-- adit                           adit --+
+                 +-- aditd                         aditd --+
 """
 
 
@@ -61,7 +62,7 @@ class Gateway:
         self.letter, self.keys = letter, keys()
         self.host, self.inside = net.host(f"gw{letter}"), net.host(letter)
         self.inner = {"IPv4": f"10.{number}.0.2", "IPv6": f"fd0{number}::2"}
-        self.subnets = f"10.{number}.0.0/24,fd0{number}::/64"
+        self.subnets = [f"10.{number}.0.0/24", f"fd0{number}::/64"]
         self.outer = {"IPv4": "198.51.100.2" if letter == "a" else "203.0.113.2", "IPv6": f"2001:db8:{letter}::2"}
         self.beyond = {"IPv4": "198.51.100.1" if letter == "a" else "203.0.113.1", "IPv6": f"2001:db8:{letter}::1"}
         net.link(self.inside, "lan", self.host, "lan")
@@ -69,7 +70,8 @@ class Gateway:
         self.host.address("lan", f"10.{number}.0.1/24", f"fd0{number}::1/64")
         self.inside.route(f"default via 10.{number}.0.1", f"default via fd0{number}::1")
         self.host.forward()
-        self.device = Device(self.host, "adit", net.device(f"wg{letter}"))
+        self.tunnel, self.daemon = net.device(f"wg{letter}"), Daemon(self.host)
+        del self.daemon.config["gateway"]["workers"]
 
     def join(self, net, internet):
         """The cable to the internet."""
@@ -79,31 +81,28 @@ class Gateway:
         self.host.route(f"default via {self.beyond['IPv4']}", f"default via {self.beyond['IPv6']}")
 
     def configure(self, other, psk):
-        """By `wg setconf`, as with any WireGuard."""
-        self.device.setconf(
-            f"[Interface]\nPrivateKey = {self.keys.private}\nListenPort = {PORT}\n"
-            f"[Peer]\nPublicKey = {other.keys.public}\nPresharedKey = {psk}\nAllowedIPs = {other.subnets}\n")
-        self.host.ip(f"link set {self.device.name} mtu 1420 up")
-        for subnet in other.subnets.split(","):
-            self.host.route(f"{subnet} dev {self.device.name}")
+        """Writes the gateway's file: one tunnel with one peer. Routes come with it."""
+        self.daemon.tunnel(self.tunnel, self.keys, port=PORT)
+        self.peer = self.daemon.peer(self.tunnel, other.letter, other.keys.public, other.subnets, psk)
 
     def point_to(self, other, family):
+        """Another endpoint for the peer: the file is changed and read again."""
         address = other.outer[family]
-        address = f"[{address}]" if ":" in address else address
-        self.device.set("peer", other.keys.public, "endpoint", f"{address}:{PORT}")
+        self.peer["endpoint"] = f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
+        self.daemon.reload()
 
 
 def lay_out(net):
-    """The five namespaces, and adit on both gateways."""
+    """The five namespaces, and aditd on both gateways."""
     internet = net.host("internet")
     internet.forward()
     sites = [Gateway(net, letter) for letter in "ab"]
     psk = preshared_key()
     for site in sites:
         site.join(net, internet)
-        site.device.start()
     for site, other in (sites, sites[::-1]):
         site.configure(other, psk)
+        site.daemon.start()
     return internet, *sites
 
 
@@ -166,6 +165,22 @@ def eavesdrop(a, b, internet, outside):
                           f"{tunnel} of the tunnel, {capture.dropped()} not captured")
 
 
+def crash(a, b):
+    """Kills a gateway without a word. What was meant for the tunnel must not leave in clear."""
+    marker, capture = Marker("the old mill, as ever"), Capture(a.host, "wan")
+    a.daemon.kill()
+    for address in b.inner.values():
+        marker.send(a.inside, address, count=100)
+    capture.stop(settle=0.2)
+    leaked = sum(marker.bytes[:16] in data for _, data in capture.frames)
+    verdict = good("as it should be") if not leaked else bad("WRONG")
+    print(f"  aditd on gwa killed with -9: of 200 packets for b, {leaked} left for the internet in clear   {verdict}")
+    for line in a.host.ip("route show proto 173").splitlines():
+        print(f"  still there: {line}")
+    if leaked:
+        raise Trouble("packets left in clear")
+
+
 def demonstrate(net):
     say("making five machines: a, gwa, internet, gwb, b")
     internet, a, b = lay_out(net)
@@ -190,15 +205,17 @@ def demonstrate(net):
         for site, other in ((a, b), (b, a)):
             site.point_to(other, outside)
         eavesdrop(a, b, internet, outside)
-    heading(f"  wg show {a.device.name}")
-    for line in a.host.run("wg", "show", a.device.name).splitlines():
-        print(f"  {line}")
+    heading("  aditctl status, on gwa")
+    for line in a.daemon.ctl("status")[1].splitlines():
+        print(f"  {line}".rstrip())
+    heading("  a crash")
+    crash(a, b)
     return clean
 
 
 def main():
-    if not os.access(ADIT, os.X_OK):
-        print(f"no program {ADIT}: run netns-tests/demo.sh, which builds it", file=sys.stderr)
+    if not os.access(ADITD, os.X_OK):
+        print(f"no program {ADITD}: run netns-tests/demo.sh, which builds it", file=sys.stderr)
         return 2
     folder, code = f"/tmp/adit-demo.{os.getpid()}", 1
     sweep_abandoned()

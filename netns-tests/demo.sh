@@ -13,11 +13,11 @@ cd "$root"
 [ "$(id -u)" = 0 ] || fail "it makes network namespaces, so it has to be run as root: sudo $0"
 install_missing python3 cc make ip ping ethtool iperf3 wg
 
-if [ -z "${ADIT_WIREGUARD:-}" ]; then
+if [ -z "${ADIT_BINARIES:-}" ]; then
   need_cargo
   echo "building adit (a few minutes when it is the first time)"
   # In the background, so that a signal to this script ends the build as well.
-  cargo_as_user build --release --quiet --bin adit-wireguard &
+  cargo_as_user build --release --quiet --bin aditd --bin aditctl &
   build=$!
   trap 'kill "$build" 2>/dev/null; wait "$build"; exit 130' INT TERM HUP
   wait "$build" || fail "the build failed"
