@@ -50,6 +50,15 @@ fn a_key_file_is_read_from_the_folder_of_the_configuration() {
 }
 
 #[test]
+fn files_are_found_again_from_another_folder() {
+    let folder = folder("relative");
+    let up = "../".repeat(std::env::current_dir().unwrap().components().count());
+    let path = format!("{up}{}", folder.path().join("aditd.toml").display());
+    let config = load(Path::new(&path)).unwrap();
+    assert!(config.files.iter().all(|file| file.is_absolute()), "{:?}", config.files);
+}
+
+#[test]
 fn a_key_file_that_others_can_read_is_refused() {
     let folder = folder("modes");
     for (wrong, shown) in

@@ -83,6 +83,14 @@ fn keys_of_any_case_comments_and_repeated_keys_are_read_as_the_script_does() {
 }
 
 #[test]
+fn zeros_and_words_for_none_stay_none() {
+    let text = interface("ListenPort = 00\nFwMark = off")
+        + &format!("[Peer]\nPublicKey = {A}\nPersistentKeepalive = off\n");
+    let tunnel = tunnel_of(&imported(&text));
+    assert_eq!((tunnel.listen_port, tunnel.fwmark, tunnel.peers["peer-1"].persistent_keepalive), (0, 0, 0));
+}
+
+#[test]
 fn peers_are_called_by_their_comments() {
     let keys: Vec<_> =
         (1..=9_u8).map(|byte| adit_noise::PublicKey::from_bytes([byte; 32]).to_base64()).collect();
