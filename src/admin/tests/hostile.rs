@@ -61,14 +61,14 @@ fn slow_clients_are_sent_away_and_hold_nobody_up() {
     let mut trickle = slow.pop().unwrap();
     while trickle.write_all(b"x").is_ok() {
         std::thread::sleep(Duration::from_millis(200));
-        assert!(begun.elapsed() < Duration::from_secs(15), "it may go on for ever");
+        assert!(begun.elapsed() < Duration::from_secs(10), "it may go on for ever");
     }
     for mut client in slow {
         let mut rest = Vec::new();
         let _ = client.read_to_end(&mut rest);
     }
     assert!(begun.elapsed() >= Duration::from_secs(4), "too impatient");
-    assert!(begun.elapsed() < Duration::from_secs(15), "too patient");
+    assert!(begun.elapsed() < Duration::from_secs(10), "too patient");
 }
 
 #[test]
