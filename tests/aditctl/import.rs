@@ -89,6 +89,19 @@ fn nothing_is_printed_when_a_key_cannot_be_written() {
 }
 
 #[test]
+fn no_key_is_written_through_a_link() {
+    let folder = Folder::new("link");
+    let (file, keys) = (folder.path.join("wg7.conf"), folder.path.join("keys"));
+    fs::write(&file, quick()).expect("ours");
+    fs::create_dir(&keys).expect("ours");
+    let elsewhere = folder.path.join("elsewhere");
+    std::os::unix::fs::symlink(&elsewhere, keys.join("wg7.key")).expect("ours");
+    let output = import(&file, &keys);
+    assert_eq!((told(&output).0, told(&output).1), (Some(1), ""), "{}", told(&output).2);
+    assert!(!elsewhere.exists());
+}
+
+#[test]
 fn standard_input_is_read_where_the_interface_is_named() {
     let folder = Folder::new("stdin");
     let keys = folder.path.join("keys");
