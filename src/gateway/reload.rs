@@ -265,9 +265,7 @@ impl Reload<'_> {
             let fault = hooks::run("post_up", &name, &self.new.wireguard[&name].hooks.post_up).err();
             self.faults.extend(fault);
         }
-        for (name, config) in &self.new.wireguard {
-            self.gateway.resolver.retain(name, &names(config), clock::now());
-        }
+        self.take_names();
         self.gateway.tunnels.append(&mut self.made);
         for fault in &self.faults {
             tracing::error!("{fault}");
@@ -347,6 +345,21 @@ impl Reload<'_> {
             );
         }
         self.faults.append(&mut faults);
+    }
+
+    /// Has the names of endpoints looked up: those that are new, and those of peers that are, since they have no endpoint yet.
+    fn take_names(&mut self) {
+        for (name, new) in &self.new.wireguard {
+            let old = self.gateway.config.wireguard.get(name);
+            let stays = |peer: &String| {
+                old.and_then(|old| old.peers.get(peer))
+                    .is_some_and(|old| old.public_key == new.peers[peer].public_key)
+            };
+            let (all, now) = (names(new), clock::now());
+            let old = all.clone().into_iter().filter(|(peer, _)| stays(peer)).collect();
+            self.gateway.resolver.retain(name, &old, now);
+            self.gateway.resolver.retain(name, &all, now);
+        }
     }
 
     /// Takes away guards and rules that nothing wants any more, also those of an earlier daemon.
