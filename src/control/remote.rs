@@ -14,6 +14,9 @@ use crate::status;
 
 /// How long the control thread may take to answer. It does nothing that waits, but for handshakes and large changes.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take to report. Whoever asks the gateway for its status waits meanwhile, perhaps behind others, and has to
+/// be told in the end that this tunnel is stuck.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// A handle on an interface for any thread.
 #[derive(Clone, Debug)]
@@ -38,7 +41,7 @@ impl Remote {
     /// # Errors
     /// What the system refused; the changes before that were made. `TimedOut` if nobody answers.
     pub fn configure(&self, changes: Vec<Change>) -> io::Result<()> {
-        match self.ask(|reply| Command::Configure(changes, reply))?.code() {
+        match self.ask(PATIENCE, |reply| Command::Configure(changes, reply))?.code() {
             0 => Ok(()),
             code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
         }
@@ -49,7 +52,7 @@ impl Remote {
     /// # Errors
     /// What the system says: `AddrInUse` if anybody has it. `TimedOut` if nobody answers.
     pub fn reserve(&self, port: Option<u16>) -> io::Result<()> {
-        self.ask(|reply| Command::Reserve(port, reply))?
+        self.ask(PATIENCE, |reply| Command::Reserve(port, reply))?
     }
 
     /// Everything that the interface has to tell.
@@ -57,13 +60,13 @@ impl Remote {
     /// # Errors
     /// `TimedOut` if nobody answers.
     pub fn report(&self) -> io::Result<status::Wireguard> {
-        self.ask(Command::Report)
+        self.ask(GLANCE, Command::Report)
     }
 
-    fn ask<T>(&self, command: impl FnOnce(SyncSender<T>) -> Command) -> io::Result<T> {
+    fn ask<T>(&self, patience: Duration, command: impl FnOnce(SyncSender<T>) -> Command) -> io::Result<T> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.inbox.command(command(reply));
         let timed_out = || io::Error::new(io::ErrorKind::TimedOut, "the control thread does not answer");
-        answer.recv_timeout(PATIENCE).map_err(|_| timed_out())
+        answer.recv_timeout(patience).map_err(|_| timed_out())
     }
 }
