@@ -13,6 +13,10 @@
 #   loom     the models of what threads share
 #   release  cargo build --release
 #   netns    the cases in network namespaces; arguments: [--list] [--jobs N] [NAME...]
+#
+# Not part of everything, but by its name:
+#
+#   soak     traffic under reloads, kills and moves; arguments: [MINUTES] (60) [--seed N] [--west IMPLEMENTATION]
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=packages.sh
@@ -81,6 +85,12 @@ stage_netns() {
   exec python3 -B -m cases "$@"
 }
 
+stage_soak() {
+  [ "$(id -u)" = 0 ] || fail "a soak makes network namespaces: run it as root"
+  cd netns-tests
+  exec python3 -B -m soak "$@"
+}
+
 # Runs one stage in a shell of its own: within a condition bash would pass over a failing command in it.
 timed() {
   local start=$SECONDS code=0
@@ -116,6 +126,10 @@ case ${1:-all} in
   netns)
     timed setup
     [ -n "${ADIT_WIREGUARD:-}" ] || timed release
+    timed "$@"
+    ;;
+  soak)
+    [ -n "${ADIT_BINARIES:-}" ] || timed release
     timed "$@"
     ;;
   *)
