@@ -14,7 +14,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::iterator::exfiltrator::origin::Origin;
 
 use super::network::Network;
 use super::resolver::Resolver;
@@ -74,7 +76,8 @@ struct Prepared {
 }
 
 fn serve(arguments: &Aditd, config: Config) -> Result<()> {
-    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT]).context("cannot listen to signals")?;
+    let mut signals =
+        SignalsInfo::<WithOrigin>::new([SIGHUP, SIGTERM, SIGINT]).context("cannot listen to signals")?;
     let Prepared { sockets, metrics, findings } = prepare(&config)?;
     privilege::give_up(&config.gateway.user, &capabilities(&config))?;
     let audit = Audit::open(&config.gateway.state)?;
@@ -97,16 +100,16 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
         },
         findings,
     };
-    note(&audit, What::Start, Via::Daemon, Outcome::Attempt, "")?;
+    note(&audit, What::Start, Outcome::Attempt)?;
     let name = config.gateway.name.clone();
     let changed = gateway.reload(config).map_err(|error| anyhow!(error));
     let result = if changed.is_ok() { Outcome::Ok } else { Outcome::Refused };
-    note(&audit, What::Start, Via::Daemon, result, "")?;
+    note(&audit, What::Start, result)?;
     let changed = changed?;
     let server =
         sockets.serve(handle.clone(), audit.clone(), metrics).context("cannot serve the admin sockets")?;
     let trail = audit.clone();
-    let listen = move || signals.forever().for_each(|signal| obey(signal, &handle, &trail));
+    let listen = move || signals.forever().for_each(|origin| obey(&origin, &handle, &trail));
     std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot listen to signals")?;
 
     tracing::info!("{name}: ready; {changed}");
@@ -116,7 +119,7 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
     tracing::info!("{name}: ends");
     drop(server);
     gateway.stop();
-    note(&audit, What::Stop, Via::Daemon, Outcome::Ok, "")?;
+    note(&audit, What::Stop, Outcome::Ok)?;
     Ok(())
 }
 
@@ -202,24 +205,34 @@ fn capabilities(config: &Config) -> Vec<Capability> {
     keep
 }
 
-fn obey(signal: i32, handle: &Handle, audit: &Audit) {
-    if signal != SIGHUP {
+/// Does what a signal asks for: SIGHUP for a reload, which is audited, every other for the end.
+fn obey(origin: &Origin, handle: &Handle, audit: &Audit) {
+    if origin.signal != SIGHUP {
         return handle.stop();
     }
-    if let Err(error) = note(audit, What::Reload, Via::Signal, Outcome::Attempt, "") {
-        return tracing::error!("not reloaded: {error:#}");
+    // The kernel sends it too, when a terminal closes.
+    let who = origin.process.map_or_else(Who::this_process, |sender| {
+        Who::new(Some(sender.uid), None, Some(sender.pid.unsigned_abs()))
+    });
+    let entry = |result, detail: &str| {
+        let detail = detail.to_owned();
+        audit.record(&Entry { who: who.clone(), what: What::Reload, via: Via::Signal, result, detail })
+    };
+    if let Err(error) = entry(Outcome::Attempt, "") {
+        return tracing::error!("not reloaded: {error}");
     }
     let Ok(done) = handle.reload_blocking() else { return };
-    let (result, detail) = match &done {
-        Ok(changed) => (Outcome::Ok, changed),
-        Err(error) => (Outcome::Refused, error),
+    let noted = match &done {
+        Ok(changed) => entry(Outcome::Ok, changed),
+        Err(error) => entry(Outcome::Refused, error),
     };
-    if let Err(error) = note(audit, What::Reload, Via::Signal, result, detail) {
-        tracing::error!("{error:#}");
+    if let Err(error) = noted {
+        tracing::error!("{error}");
     }
 }
 
-fn note(audit: &Audit, what: What, via: Via, result: Outcome, detail: &str) -> Result<()> {
-    let entry = Entry { who: Who::this_process(), what, via, result, detail: detail.to_owned() };
-    audit.record(&entry).context("audit trail")
+/// The daemon's own entries in the audit trail.
+fn note(audit: &Audit, what: What, result: Outcome) -> Result<()> {
+    let (who, via) = (Who::this_process(), Via::Daemon);
+    Ok(audit.record(&Entry { who, what, via, result, detail: String::new() })?)
 }
