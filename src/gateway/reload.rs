@@ -328,22 +328,22 @@ impl Reload<'_> {
 
     /// Takes the ports that another tunnel had before.
     fn take_ports(&mut self) {
-        let changed = |name: &String, new: &Wireguard| {
-            self.gateway.config.wireguard.get(name).is_none_or(|old| old.listen_port != new.listen_port)
+        let before = &self.gateway.config.wireguard;
+        let port_before = |name: &String| before.get(name).map(|old| old.listen_port);
+        let taken = self.new.wireguard.iter().map(|(name, new)| (name, new.listen_port));
+        let taken: Vec<_> = taken
+            .filter(|(name, port)| self.is_taken(*port) && port_before(name) != Some(*port))
+            .collect();
+        let listen = |name: &String, port| {
+            let listens = self.interface(name).map(Interface::remote);
+            let listens = listens.map(|remote| remote.configure(vec![Change::ListenPort(port)])).transpose();
+            listens.map_err(told(&format!("{name}: listen_port {port}"))).err()
         };
-        let taken = self
-            .new
-            .wireguard
-            .iter()
-            .filter(|(name, new)| self.is_taken(new.listen_port) && changed(name, new));
-        let mut faults = Vec::new();
-        for (name, new) in taken {
-            let port = vec![Change::ListenPort(new.listen_port)];
-            let listens = self.interface(name).map(|interface| interface.remote().configure(port));
-            faults.extend(
-                listens.transpose().map_err(told(&format!("{name}: listen_port {}", new.listen_port))).err(),
-            );
-        }
+        // Tunnels that swap their ports would wait for each other.
+        let wanted = |port| taken.iter().any(|(_, wanted)| port == Some(*wanted));
+        let held = taken.iter().filter(|(name, _)| wanted(port_before(name)));
+        let mut faults: Vec<_> = held.filter_map(|(name, _)| listen(name, 0)).collect();
+        faults.extend(taken.iter().filter_map(|(name, port)| listen(name, *port)));
         self.faults.append(&mut faults);
     }
 
