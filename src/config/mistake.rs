@@ -122,19 +122,13 @@ pub(crate) fn quoted(text: &str) -> String {
     if may_be_key(text) { repeated(text) } else { format!("\"{}\"", repeated(text)) }
 }
 
-/// Whether something in the text may be a key: in base64, perhaps with a few characters lost or too many, or in hex.
+/// Whether a part of the text may be a key: in base64, perhaps with a few characters lost or others around it, or in hex.
 pub(crate) fn may_be_key(text: &str) -> bool {
-    let base64 = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
-    let key = |run: &str| match run.len() {
-        // Folders and long words are no keys: a random one has digits and letters of both cases.
-        36..=50 => {
-            let has = |kind: fn(&char) -> bool| run.chars().filter(kind).count();
-            has(char::is_ascii_uppercase) >= 4
-                && has(char::is_ascii_lowercase) >= 4
-                && has(char::is_ascii_digit) >= 1
-        }
-        60..=70 => run.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        _ => false,
+    let base64 = |run: &str| {
+        let many = |kind: fn(&u8) -> bool| run.bytes().filter(kind).count() >= 4;
+        // Long words are no keys: a random one has letters of both cases.
+        run.len() >= 36 && many(u8::is_ascii_uppercase) && many(u8::is_ascii_lowercase)
     };
-    text.split(|c| !base64(c)).any(key)
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '+' || c == '/')).any(base64)
+        || text.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 60)
 }

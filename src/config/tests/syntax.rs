@@ -110,6 +110,7 @@ fn keys_are_kept_in_files_of_their_own_and_never_shown() {
             "43 characters that are no key",
         ),
         (tunnel(&format!("[wireguard.wg0.peer.\"{PRIVATE}\"]")), "not shown"),
+        (tunnel(&format!("table = \"INTERFACE{PRIVATE}{PRIVATE}\"")), "not shown"),
     ] {
         let told = told(&text);
         assert!(told.contains(hint), "{told}");
