@@ -17,7 +17,9 @@ use zeroize::Zeroizing;
 use super::carrier::Carrier;
 use super::owners::{Owners, Verdict};
 use crate::clock;
-use crate::datapath::{self, Drops, Handshake, Inbox, Letter, Note, Reason, Taken, UNDER_LOAD, WorkerHandle};
+use crate::datapath::{
+    self, Handshake, Inbox, Letter, Note, Reason, Taken, Tally, Tracer, UNDER_LOAD, WorkerHandle,
+};
 use crate::net::link::{self, Event};
 use crate::net::offload::Offloads;
 use crate::net::tun::TunHandle;
@@ -47,6 +49,19 @@ pub enum Command {
     Stop,
 }
 
+/// What the threads of an interface share.
+#[derive(Clone, Debug, Default)]
+pub struct Shared {
+    /// What the control thread is told and asked.
+    pub inbox: Arc<Inbox<Command>>,
+    /// The device's MTU in bytes, kept current by the control thread.
+    pub mtu: Arc<AtomicUsize>,
+    /// How often the device was set up.
+    pub rises: Arc<AtomicU32>,
+    /// Dropped packets, for whoever watches.
+    pub tracer: Arc<Tracer>,
+}
+
 /// The control thread's state.
 #[derive(Debug)]
 pub struct Device {
@@ -54,44 +69,37 @@ pub struct Device {
     /// Keeps the device for the monitor, which asks after it.
     tun: Arc<TunHandle>,
     pub(super) up: bool,
-    /// How often it was set up.
-    rises: Arc<AtomicU32>,
-    pub(super) mtu: Arc<AtomicUsize>,
+    pub(super) shared: Shared,
     pub(super) tunnel: Tunnel,
     peers: HashMap<PeerId, Arc<Traffic>>,
     pub(super) owners: Owners,
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) carrier: Carrier,
-    pub(super) inbox: Arc<Inbox<Command>>,
-    pub(super) drops: Drops,
+    pub(super) tally: Tally,
     loaded_at: Option<Time>,
 }
 
 impl Device {
-    /// A device that is down and has no keys. `mtu` is read by the workers, `rises` counts how often it is set up.
+    /// A device that is down and has no keys.
     #[must_use]
     pub fn new(
         name: String,
         tun: Arc<TunHandle>,
-        mtu: Arc<AtomicUsize>,
-        rises: Arc<AtomicU32>,
+        shared: Shared,
         offloads: Offloads,
-        inbox: Arc<Inbox<Command>>,
         workers: Vec<WorkerHandle>,
     ) -> Self {
         Self {
             name,
             tun,
             up: false,
-            rises,
-            mtu,
             tunnel: Tunnel::new(),
             peers: HashMap::new(),
             owners: Owners::default(),
             carrier: Carrier::new(workers.len(), offloads),
             workers,
-            inbox,
-            drops: Drops::default(),
+            tally: Tally::new(shared.tracer.clone()),
+            shared,
             loaded_at: None,
         }
     }
@@ -100,7 +108,8 @@ impl Device {
     pub fn run(mut self) {
         loop {
             let patience = self.tunnel.poll_timeout().map(|deadline| deadline.since(clock::now()));
-            let Taken { notes, commands, handshakes, depth } = self.inbox.take(HANDSHAKES_PER_TURN, patience);
+            let Taken { notes, commands, handshakes, depth } =
+                self.shared.inbox.take(HANDSHAKES_PER_TURN, patience);
             for note in notes {
                 if !self.handle_note(note) {
                     return;
@@ -129,7 +138,7 @@ impl Device {
             Note::Unsent(peer, packet) => {
                 self.catch_up();
                 if let Err(refused) = self.tunnel.handle_unsent(peer, &packet, now) {
-                    self.drops.count(Reason::Protocol(refused));
+                    self.tally.drop(Reason::Protocol(refused), &packet, now.mono);
                 }
             }
             Note::Want(peer) => self.tunnel.handle_want(peer, now),
@@ -165,7 +174,7 @@ impl Device {
             self.tunnel.handle_handshake(handshake.from, &mut handshake.message, loaded, clock::both());
         if let Err(refused) = handled {
             tracing::debug!("{}: handshake message from {}: {refused}", self.name, handshake.from.remote());
-            self.drops.count(Reason::Protocol(refused));
+            self.tally.drop(Reason::Protocol(refused), &handshake.message, clock::now());
         }
         self.carry_out();
     }
@@ -180,7 +189,7 @@ impl Device {
                     continue;
                 }
                 Output::Dropped(refused, packets) => {
-                    self.drops.add(Reason::Protocol(refused), packets as u64);
+                    self.tally.drop_joined(Reason::Protocol(refused), packets as u64, &[], clock::now());
                     continue;
                 }
                 Output::Peer(id, traffic) => {
@@ -210,7 +219,8 @@ impl Device {
         if let Err(error) = self.carrier.send(to, datagram, ecn) {
             tracing::debug!("{}: send to {}: {error}", self.name, to.remote());
             let closed = error.kind() == io::ErrorKind::NotConnected;
-            self.drops.count(if closed { Reason::NoCarrier } else { Reason::SendFailed });
+            let reason = if closed { Reason::NoCarrier } else { Reason::SendFailed };
+            self.tally.drop(reason, datagram, clock::now());
         }
     }
 
@@ -329,7 +339,7 @@ impl Device {
                 return false;
             }
             Event::Link(link) => {
-                if link.mtu != self.mtu.swap(link.mtu, Ordering::Relaxed) {
+                if link.mtu != self.shared.mtu.swap(link.mtu, Ordering::Relaxed) {
                     self.tunnel.set_mtu(link.mtu);
                 }
                 if link.up != self.up {
@@ -354,7 +364,7 @@ impl Device {
         // Without sockets there is nothing to try, and so nothing to wait for once there are some.
         self.tunnel.set_up(carried, clock::both());
         self.carry_out();
-        self.rises.fetch_add(up.into(), Ordering::Relaxed);
+        self.shared.rises.fetch_add(up.into(), Ordering::Relaxed);
         let state = if up { "up" } else { "down" };
         tracing::info!("{}: {state}, port {}", self.name, self.carrier.port());
     }

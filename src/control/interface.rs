@@ -1,12 +1,13 @@
 //! One WireGuard interface from its name to its end: TUN device, workers, control thread, UAPI socket.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 
 use anyhow::{Context as _, Result};
 
+use super::device::Shared;
 use super::uapi::Uapi;
 use super::{Command, Device, Remote, monitor};
 use crate::datapath::{Inbox, Tracer, Worker};
@@ -67,14 +68,12 @@ pub enum Ended {
 
 /// A running interface.
 pub struct Interface {
-    inbox: Arc<Inbox<Command>>,
+    shared: Shared,
     ended: mpsc::Receiver<Ended>,
     end: mpsc::Sender<Ended>,
     control: Option<thread::JoinHandle<()>>,
     uapi: Arc<Uapi>,
     index: u32,
-    tracer: Arc<Tracer>,
-    rises: Arc<AtomicU32>,
 }
 
 impl Interface {
@@ -100,12 +99,13 @@ impl Interface {
                 options.offloads
             );
         }
-        let inbox = Arc::new(Inbox::default());
+        let shared = Shared { mtu: Arc::new(options.mtu.into()), ..Shared::default() };
         let (end, ended) = mpsc::channel();
         let farewell = Farewell(end.clone(), Ended::DeviceGone);
         let handle = tun.queues.first().map(TunQueue::handle).context("a TUN device without a queue")??;
         let handle = Arc::new(handle);
-        let link = monitor::start(&handle, &inbox, farewell).context("cannot follow the state of links")?;
+        let link =
+            monitor::start(&handle, &shared.inbox, farewell).context("cannot follow the state of links")?;
         let gso_max_segments = Some(udp::train_segments(options.mtu));
         let settings = Settings {
             mtu: Some(options.mtu),
@@ -115,16 +115,14 @@ impl Interface {
         };
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
-        let mtu = Arc::new(AtomicUsize::new(options.mtu));
-        let tracer = Arc::new(Tracer::default());
-        let rises = Arc::new(AtomicU32::new(0));
         let queues = tun.queues.into_iter().enumerate();
         let workers = queues.map(|(at, queue)| {
-            Worker::start(at, queue, &offloads, options.pin, inbox.clone(), mtu.clone(), tracer.clone())
+            let Shared { inbox, mtu, tracer, .. } = shared.clone();
+            Worker::start(at, queue, &offloads, options.pin, inbox, mtu, tracer)
         });
         let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
 
-        let device = Device::new(name.clone(), handle, mtu, rises.clone(), offloads, inbox.clone(), workers);
+        let device = Device::new(name.clone(), handle, shared.clone(), offloads, workers);
         let control = {
             let farewell = Farewell(end.clone(), Ended::DeviceGone);
             let run = move || {
@@ -136,8 +134,8 @@ impl Interface {
                 .spawn(run)
                 .context("cannot start the control thread")?
         };
-        serve(&uapi, &inbox, end.clone())?;
-        Ok(Self { inbox, ended, end, control: Some(control), uapi, index: link.index, tracer, rises })
+        serve(&uapi, &shared.inbox, end.clone())?;
+        Ok(Self { shared, ended, end, control: Some(control), uapi, index: link.index })
     }
 
     /// Waits for the end.
@@ -164,19 +162,19 @@ impl Interface {
     /// How often it was set up.
     #[must_use]
     pub fn rises(&self) -> u32 {
-        self.rises.load(Ordering::Relaxed)
+        self.shared.rises.load(Ordering::Relaxed)
     }
 
     /// Its dropped packets, to be watched.
     #[must_use]
     pub fn tracer(&self) -> Arc<Tracer> {
-        self.tracer.clone()
+        self.shared.tracer.clone()
     }
 
     /// A handle for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        Remote { inbox: self.inbox.clone(), end: self.end.clone() }
+        Remote { inbox: self.shared.inbox.clone(), end: self.end.clone() }
     }
 }
 
@@ -192,7 +190,7 @@ impl Drop for Farewell {
 impl Drop for Interface {
     fn drop(&mut self) {
         self.uapi.remove();
-        self.inbox.command(Command::Stop);
+        self.shared.inbox.command(Command::Stop);
         if let Some(Err(_)) = self.control.take().map(thread::JoinHandle::join) {
             tracing::error!("the control thread panicked");
         }

@@ -18,10 +18,10 @@ impl Device {
             public_key: self.tunnel.private_key().map(|key| key.public().to_base64()),
             listen_port: self.carrier.port(),
             fwmark: self.carrier.mark(),
-            mtu: u32::try_from(self.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
+            mtu: u32::try_from(self.shared.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             offloads: self.carrier.offloads().names().map(str::to_owned).collect(),
             workers: self.workers.iter().map(|worker| worker_status(worker.tally())).collect(),
-            handshake_queue: self.inbox.depth() as u64,
+            handshake_queue: self.shared.inbox.depth() as u64,
             handshakes: self.tunnel.handshakes(),
             drops: self.drops_by_reason().map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
             peers: peers.into_iter().map(|peer| self.peer(peer)).collect(),
@@ -31,7 +31,7 @@ impl Device {
 
     /// The reasons for which packets were dropped, and how many.
     pub(super) fn drops_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let all = || self.workers.iter().map(WorkerHandle::drops).chain([&self.drops]);
+        let all = || self.workers.iter().map(WorkerHandle::drops).chain([self.tally.drops()]);
         let counted =
             Reason::all().map(move |reason| (reason.as_str(), all().map(|drops| drops.of(reason)).sum()));
         counted.filter(|(_, packets)| *packets > 0)
