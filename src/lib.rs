@@ -1,12 +1,17 @@
 //! adit: a gateway that encrypts everything in transit. This crate does all the I/O; the protocols are in `tunnels/`.
+//!
+//! The models of what threads share (`cfg(loom)`) do without the modules that need tokio, which hides its sockets from them.
 
+#[cfg(not(loom))]
 pub mod admin;
 pub mod background;
 pub mod clock;
 pub mod config;
 pub mod control;
+#[cfg(not(loom))]
 pub mod ctl;
 pub mod datapath;
+#[cfg(not(loom))]
 pub mod gateway;
 pub mod log;
 pub mod net;
