@@ -60,13 +60,13 @@ class Iperf(Job):
     def collect(self, output, code):
         try:
             end = json.loads(output[output.index("\n{") + 1:])["end"]
-            got = end["sum_received"]
+            moved, rate = end["sum_received"]["bytes"], end["sum_received"]["bits_per_second"] or 0
         except (ValueError, KeyError):
             self.record.write("flow", lane=self.name, what=self.kind, failed=output[-200:])
             return False
-        self.bytes += got["bytes"]
-        self.record.write("flow", lane=self.name, what=self.kind, bytes=got["bytes"],
-                          mbit=round(got["bits_per_second"] / 1e6, 1), code=code)
+        self.bytes += moved
+        # A flow that was cut off has no rate.
+        self.record.write("flow", lane=self.name, what=self.kind, bytes=moved, mbit=round(rate / 1e6, 1), code=code)
         return code == 0
 
 
