@@ -1,6 +1,7 @@
 //! A configuration from a file, or from a text.
 
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -28,6 +29,13 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     let path = std::path::absolute(path).map_err(|error| unread(&error))?;
     let mut bytes = Vec::new();
     let file = std::fs::File::open(&path).map_err(|error| unread(&error))?;
+    let found = file.metadata().map_err(|error| unread(&error))?;
+    // Whoever can write it can have commands run, as hooks.
+    let (mode, group) = (found.mode() & 0o7777, found.gid());
+    if mode & 0o002 != 0 || (mode & 0o020 != 0 && group != 0) {
+        let found = format!("a file that others can write (mode {mode:04o})");
+        return Err(Errors::whole(&name, found, format!("one that they cannot: `chmod go-w {name}`")));
+    }
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| unread(&error))?;
     if bytes.len() as u64 > LARGEST {
         return Err(Errors::whole(&name, "a larger file", format!("a file of at most {LARGEST} bytes")));

@@ -18,6 +18,8 @@ fn folder(name: &str) -> Folder {
 fn configure(folder: &Folder, user: &str, more: &str) {
     let text = tunnel("").replace("[wireguard", &format!("[gateway]\nuser = \"{user}\"\n{more}[wireguard"));
     fs::write(folder.path().join("aditd.toml"), text).unwrap();
+    let readable = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(folder.path().join("aditd.toml"), readable).unwrap();
 }
 
 fn mode(folder: &Folder, mode: u32) {
@@ -56,6 +58,19 @@ fn files_are_found_again_from_another_folder() {
     let path = format!("{up}{}", folder.path().join("aditd.toml").display());
     let config = load(Path::new(&path)).unwrap();
     assert!(config.files.iter().all(|file| file.is_absolute()), "{:?}", config.files);
+}
+
+#[test]
+fn a_configuration_that_others_can_write_is_refused() {
+    let folder = folder("writable");
+    let file = folder.path().join("aditd.toml");
+    chown(&file, None, Some(rustix::process::getegid().as_raw())).unwrap();
+    for mode in [0o646, 0o642] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        refused(&folder, &["others can write", "chmod go-w"]);
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(loaded(&folder).is_ok());
 }
 
 #[test]
