@@ -16,7 +16,7 @@ use super::network::{Network, Way};
 use super::plan::{self, Plan};
 use super::{Gateway, hooks, names, watchdog};
 use crate::clock;
-use crate::config::{self, Config, InterfaceAddress, Wireguard};
+use crate::config::{self, Config, InterfaceAddress};
 use crate::control::{Interface, Options};
 use crate::net::address;
 use crate::net::link::{self, Settings};
@@ -331,9 +331,8 @@ impl Reload<'_> {
         let before = &self.gateway.config.wireguard;
         let port_before = |name: &String| before.get(name).map(|old| old.listen_port);
         let taken = self.new.wireguard.iter().map(|(name, new)| (name, new.listen_port));
-        let taken: Vec<_> = taken
-            .filter(|(name, port)| self.is_taken(*port) && port_before(name) != Some(*port))
-            .collect();
+        let taken: Vec<_> =
+            taken.filter(|(name, port)| self.is_taken(*port) && port_before(name) != Some(*port)).collect();
         let listen = |name: &String, port| {
             let listens = self.interface(name).map(Interface::remote);
             let listens = listens.map(|remote| remote.configure(vec![Change::ListenPort(port)])).transpose();
