@@ -61,8 +61,9 @@ class Daemon:
 
     # -------------------------------------------------------------------------------------------------- its files
 
-    def secret(self, name, text, mode=0o600, owner=NOBODY.pw_uid):
+    def secret(self, name, text, mode=0o600, owner=None):
         """A key file, for the daemon's user alone unless told otherwise; its path."""
+        owner = pwd.getpwnam(self.config["gateway"]["user"]).pw_uid if owner is None else owner
         path = f"{self.folder}/{name}"
         with open(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
             file.write(f"{text}\n")

@@ -1,10 +1,11 @@
 //! The keys that people configure.
 
 use core::fmt;
+use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 use x25519_dalek::StaticSecret;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::text::{self, KEY, ParseKeyError};
 
@@ -72,10 +73,35 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// A party's long-term X25519 private key: clamped, zeroised when dropped, redacted in `Debug`,
-/// compared in constant time.
-#[derive(Clone, ZeroizeOnDrop)]
-pub struct PrivateKey([u8; KEY]);
+/// A key at one place in memory. Whoever moves or clones it moves or clones the way there: a copy of
+/// the bytes would stay behind at every place that they were moved from, and only the last be wiped.
+#[derive(Clone, Default)]
+struct Secret(Arc<Zeroizing<[u8; KEY]>>);
+
+impl Secret {
+    fn new(bytes: &[u8; KEY]) -> Self {
+        let mut secret = Self::default();
+        Arc::make_mut(&mut secret.0).copy_from_slice(bytes);
+        secret
+    }
+
+    fn bytes(&self) -> &[u8; KEY] {
+        &self.0
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes().ct_eq(other.bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
+
+/// A party's long-term X25519 private key: clamped, zeroised when the last clone is dropped, redacted
+/// in `Debug`, compared in constant time.
+#[derive(Clone, Eq, PartialEq)]
+pub struct PrivateKey(Secret);
 
 impl PrivateKey {
     /// A new random key.
@@ -93,21 +119,21 @@ impl PrivateKey {
         let [first, .., last] = &mut bytes;
         *first &= 0b1111_1000;
         *last = *last & 0b0111_1111 | 0b0100_0000;
-        let key = Self(bytes);
+        let key = Self(Secret::new(&bytes));
         bytes.zeroize();
         key
     }
 
     /// The bytes of the key.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; KEY] {
-        &self.0
+    pub fn as_bytes(&self) -> &[u8; KEY] {
+        self.0.bytes()
     }
 
     /// The public key that belongs to it: one multiplication, some 20 microseconds.
     #[must_use]
     pub fn public(&self) -> PublicKey {
-        PublicKey(x25519_dalek::PublicKey::from(&StaticSecret::from(self.0)).to_bytes())
+        PublicKey(x25519_dalek::PublicKey::from(&StaticSecret::from(*self.as_bytes())).to_bytes())
     }
 
     /// Reads the 44 characters that `wg genkey` prints, and clamps the key.
@@ -130,23 +156,15 @@ impl PrivateKey {
     /// The 44 characters that `wg genkey` prints.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(text::base64(&self.0))
+        Zeroizing::new(text::base64(self.as_bytes()))
     }
 
     /// 64 lower-case hexadecimal digits, as in the UAPI protocol.
     #[must_use]
     pub fn to_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(text::hex(&self.0))
+        Zeroizing::new(text::hex(self.as_bytes()))
     }
 }
-
-impl PartialEq for PrivateKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for PrivateKey {}
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,15 +173,17 @@ impl fmt::Debug for PrivateKey {
 }
 
 /// A secret that two parties share beforehand and mix into the handshake; all zeros where they share
-/// none. Zeroised when dropped, redacted in `Debug`, compared in constant time.
-#[derive(Clone, Default, ZeroizeOnDrop)]
-pub struct PresharedKey([u8; KEY]);
+/// none. Zeroised when the last clone is dropped, redacted in `Debug`, compared in constant time.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct PresharedKey(Secret);
 
 impl PresharedKey {
     /// The key of these bytes.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; KEY]) -> Self {
-        Self(bytes)
+    pub fn from_bytes(mut bytes: [u8; KEY]) -> Self {
+        let key = Self(Secret::new(&bytes));
+        bytes.zeroize();
+        key
     }
 
     /// A new random key.
@@ -172,19 +192,19 @@ impl PresharedKey {
     /// If the system has no random bytes to give.
     #[must_use]
     pub fn generate() -> Self {
-        Self(*Zeroizing::new(StaticSecret::random().to_bytes()))
+        Self(Secret::new(&Zeroizing::new(StaticSecret::random().to_bytes())))
     }
 
     /// The bytes of the key.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; KEY] {
-        &self.0
+    pub fn as_bytes(&self) -> &[u8; KEY] {
+        self.0.bytes()
     }
 
     /// Whether it is all zeros, that is, there is none.
     #[must_use]
     pub fn is_none(&self) -> bool {
-        self == &Self::default()
+        self.as_bytes().ct_eq(&[0; KEY]).into()
     }
 
     /// Reads the 44 characters that `wg genpsk` prints.
@@ -192,7 +212,7 @@ impl PresharedKey {
     /// # Errors
     /// [`ParseKeyError`] if they are not exactly one key.
     pub fn from_base64(text: &str) -> Result<Self, ParseKeyError> {
-        text::from_base64(text).map(|bytes| Self(*bytes))
+        text::from_base64(text).map(|bytes| Self(Secret::new(&bytes)))
     }
 
     /// Reads 64 hexadecimal digits.
@@ -200,29 +220,21 @@ impl PresharedKey {
     /// # Errors
     /// [`ParseKeyError`] if they are not exactly one key.
     pub fn from_hex(text: &str) -> Result<Self, ParseKeyError> {
-        text::from_hex(text).map(|bytes| Self(*bytes))
+        text::from_hex(text).map(|bytes| Self(Secret::new(&bytes)))
     }
 
     /// The 44 characters that `wg genpsk` prints.
     #[must_use]
     pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(text::base64(&self.0))
+        Zeroizing::new(text::base64(self.as_bytes()))
     }
 
     /// 64 lower-case hexadecimal digits, as in the UAPI protocol.
     #[must_use]
     pub fn to_hex(&self) -> Zeroizing<String> {
-        Zeroizing::new(text::hex(&self.0))
+        Zeroizing::new(text::hex(self.as_bytes()))
     }
 }
-
-impl PartialEq for PresharedKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl Eq for PresharedKey {}
 
 impl fmt::Debug for PresharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -239,10 +251,11 @@ mod tests {
     #[test]
     fn private_keys_are_clamped_and_others_are_not() {
         let key = PrivateKey::from_bytes([0xff; 32]);
-        assert_eq!((key.0[0], key.0[1], key.0[31]), (0xf8, 0xff, 0x7f));
+        let ends = |key: &PrivateKey| [0, 1, 31].map(|at| key.as_bytes()[at]);
+        assert_eq!(ends(&key), [0xf8, 0xff, 0x7f]);
         let key = PrivateKey::from_hex(&"0".repeat(64)).unwrap();
-        assert_eq!((key.0[0], key.0[1], key.0[31]), (0, 0, 0x40));
-        assert_eq!(PresharedKey::from_hex(&"f".repeat(64)).unwrap().0, [0xff; 32]);
+        assert_eq!(ends(&key), [0, 0, 0x40]);
+        assert_eq!(PresharedKey::from_hex(&"f".repeat(64)).unwrap().as_bytes(), &[0xff; 32]);
         assert_eq!(PublicKey::from_hex(&"f".repeat(64)).unwrap().0, [0xff; 32]);
     }
 
@@ -250,8 +263,16 @@ mod tests {
     fn generated_keys_differ_and_are_clamped() {
         let (a, b) = (PrivateKey::generate(), PrivateKey::generate());
         assert_ne!(a, b);
-        assert_eq!(a, PrivateKey::from_bytes(a.0));
+        assert_eq!(a, PrivateKey::from_bytes(*a.as_bytes()));
         assert_ne!(PresharedKey::generate(), PresharedKey::generate());
+    }
+
+    #[test]
+    fn a_key_stays_where_it_is_wherever_it_is_moved() {
+        let key = PrivateKey::generate();
+        let place = key.as_bytes().as_ptr();
+        let moved = [(0_u8, key.clone()), (1, key)];
+        assert!(moved.iter().all(|(_, key)| key.as_bytes().as_ptr() == place));
     }
 
     #[test]
@@ -307,7 +328,7 @@ mod tests {
             prop_assert_eq!(PrivateKey::from_base64(&private.to_base64()), Ok(private.clone()));
             prop_assert_eq!(PrivateKey::from_hex(&private.to_hex()), Ok(private));
 
-            let shared = PresharedKey(bytes);
+            let shared = PresharedKey::from_bytes(bytes);
             prop_assert_eq!(PresharedKey::from_base64(&shared.to_base64()), Ok(shared.clone()));
             prop_assert_eq!(PresharedKey::from_hex(&shared.to_hex()), Ok(shared));
         }
