@@ -32,6 +32,11 @@ impl Carrier {
         self.port
     }
 
+    /// Whether there are sockets: not while the interface is down, or its port somebody else's.
+    pub(super) fn is_open(&self) -> bool {
+        !self.sockets.is_empty()
+    }
+
     /// The firewall mark, 0 for none.
     pub(super) fn mark(&self) -> u32 {
         self.mark
@@ -129,5 +134,26 @@ impl Carrier {
                 sent => return sent,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_open_only_while_the_port_is_its_own() {
+        let other = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let mut carrier = Carrier::new(1, Offloads::default());
+        carrier.listen(port, false).unwrap_err();
+        carrier.port = port;
+        carrier.open().unwrap_err();
+        assert!(!carrier.is_open() && carrier.port() == port);
+        drop(other);
+        carrier.open().unwrap();
+        assert!(carrier.is_open() && carrier.port() == port);
+        carrier.close();
+        assert!(!carrier.is_open());
     }
 }

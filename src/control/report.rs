@@ -16,7 +16,8 @@ impl Device {
         status::Wireguard {
             state: if self.up { State::Up } else { State::Down },
             public_key: self.tunnel.private_key().map(|key| key.public().to_base64()),
-            listen_port: self.carrier.port(),
+            // An interface that is down will have its port; one that is up without it has lost it to somebody.
+            listen_port: if self.up && !self.carrier.is_open() { 0 } else { self.carrier.port() },
             fwmark: self.carrier.mark(),
             mtu: u32::try_from(self.shared.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             offloads: self.carrier.offloads().names().map(str::to_owned).collect(),
