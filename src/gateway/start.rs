@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::iterator::exfiltrator::origin::Origin;
@@ -76,8 +76,8 @@ struct Prepared {
 }
 
 fn serve(arguments: &Aditd, config: Config) -> Result<()> {
-    let mut signals =
-        SignalsInfo::<WithOrigin>::new([SIGHUP, SIGTERM, SIGINT]).context("cannot listen to signals")?;
+    let mut signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
+        .context("cannot listen to signals")?;
     let Prepared { sockets, metrics, findings } = prepare(&config)?;
     privilege::give_up(&config.gateway.user, &capabilities(&config))?;
     let audit = Audit::open(&config.gateway.state)?;
@@ -205,8 +205,12 @@ fn capabilities(config: &Config) -> Vec<Capability> {
     keep
 }
 
-/// Does what a signal asks for: SIGHUP for a reload, which is audited, every other for the end.
+/// Does what a signal asks for: SIGHUP for a reload, which is audited, SIGTERM and SIGINT for the end.
 fn obey(origin: &Origin, handle: &Handle, audit: &Audit) {
+    // Who is used to adit-wireguard sends it to see the drops, and would end every tunnel.
+    if origin.signal == SIGUSR1 {
+        return tracing::info!("SIGUSR1 does nothing here: aditctl status shows the drops");
+    }
     if origin.signal != SIGHUP {
         return handle.stop();
     }
