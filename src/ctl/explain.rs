@@ -55,6 +55,16 @@ mod tests {
     use crate::datapath::Reason;
 
     #[test]
+    fn the_manual_has_each_reason_in_the_same_words_and_says_what_to_do() {
+        let manual = include_str!("../../docs/operations.md");
+        for (name, words) in EXPLANATIONS {
+            let row = format!("| `{name}` | {words} | ");
+            let rest = manual.split_once(&row).unwrap_or_else(|| panic!("docs/operations.md lacks: {row}")).1;
+            assert!(rest.find(" |").is_some_and(|end| end > 5), "{name}: nothing to do");
+        }
+    }
+
+    #[test]
     fn each_reason_is_explained_once_in_one_line_and_in_its_order() {
         let reasons: Vec<_> = Reason::all().map(Reason::as_str).collect();
         let explained: Vec<_> = EXPLANATIONS.iter().map(|(name, _)| *name).collect();

@@ -21,10 +21,10 @@ pub(super) fn of_history(history: &status::Configuration) -> Option<String> {
 pub(super) fn of_tunnel(config: &Wireguard, report: &status::Wireguard) -> Vec<String> {
     let mut warnings = Vec::new();
     if report.state == State::Down {
-        warnings.push("the interface is set down (ip link set up brings it back)".to_owned());
+        warnings.push("the interface is set down: set it up, then aditctl reload for its routes".to_owned());
     }
     if report.listen_port == 0 {
-        warnings.push("no UDP port is open".to_owned());
+        warnings.push("no UDP port is open: another program has it".to_owned());
     }
     if config.allow_fail_open {
         warnings.push("allow_fail_open: traffic leaves in clear while the tunnel is gone".to_owned());
@@ -88,6 +88,33 @@ mod tests {
         assert!(said[0].contains("takes 1500 bytes: mtu = 1440"), "{said:?}");
         let said = of_peer(&peer(), 1_421, at("[2001:db8::1]:1"), None);
         assert!(said[0].ends_with("mtu = 1408 fits"), "{said:?}");
+    }
+
+    /// Every warning of this file.
+    fn all() -> Vec<String> {
+        let key = adit_noise::PrivateKey::from_bytes([9; 32]).to_base64();
+        let secret = |_: &std::path::Path| Ok(zeroize::Zeroizing::new(key.as_bytes().to_vec()));
+        let text =
+            "[gateway]\nuser = \"root\"\n[wireguard.wg0]\nprivate_key_file = \"/k\"\nallow_fail_open = true";
+        let config = crate::config::parse("test.toml", text, &secret).unwrap();
+        let down = status::Wireguard { state: State::Down, ..status::Wireguard::default() };
+        let refused = status::Configuration { error: Some("x".into()), ..status::Configuration::default() };
+        let silent = status::Peer { trying_for: Some(10.0), ..peer() };
+        let mut all = of_tunnel(&config.wireguard["wg0"], &down);
+        all.extend(of_history(&refused));
+        all.extend(of_peer(&silent, 9_000, at("192.0.2.1:1"), Some("no such name")));
+        all
+    }
+
+    #[test]
+    fn the_manual_has_each_warning() {
+        let manual = include_str!("../../docs/operations.md");
+        let all = all();
+        assert_eq!(all.len(), 7, "{all:?}");
+        for warning in all {
+            let start = warning.split(' ').take(2).collect::<Vec<_>>().join(" ");
+            assert!(manual.contains(&format!("\n| {start}")), "docs/operations.md lacks: {warning}");
+        }
     }
 
     #[test]
