@@ -35,6 +35,11 @@ impl<'a> Source<'a> {
             if message.starts_with("unexpected `=` in array") {
                 // A list that was not closed: its lines and all behind them were read as its elements.
                 self.broken_from = place.line - 1;
+                if self.broken.is_empty() {
+                    let mistake =
+                        self.mistake(place, "", "`=` in a list".to_owned(), "`,` or `]`".to_owned());
+                    self.mistakes.get_mut().push(mistake);
+                }
                 break;
             }
             if message.starts_with("unclosed table") {

@@ -148,3 +148,16 @@ fn a_table_where_a_value_is_expected_is_refused_and_the_other_way_round() {
     refused("gateway.name = 1979-05-27", "gateway.name", "1979-05-27", "a name");
     refused("gateway.workers = 1.5", "gateway.workers", "1.5", "a whole number from 1 to 64");
 }
+
+#[test]
+fn a_list_with_a_key_in_it_is_a_mistake_though_all_else_is_right() {
+    let told = |list: &str| {
+        let text = format!("[log]\nlevel = \"info\"\n[gateway]\nuser = \"root\"\nname = {list}\n");
+        parse("aditd.toml", &text, &|_| unreachable!()).unwrap_err().to_string()
+    };
+    assert_eq!(
+        told(r#"["10.0.0.0/8", = "info"]"#),
+        "aditd.toml:5:23: found `=` in a list; allowed: `,` or `]`"
+    );
+    assert!(!told("[\"10.0.0.0/8\",\nformat = \"text\"\n]").is_empty());
+}
