@@ -20,7 +20,7 @@ use crate::clock;
 use crate::datapath::{
     self, Handshake, Inbox, Letter, Note, Reason, Taken, Tally, Tracer, UNDER_LOAD, WorkerHandle,
 };
-use crate::net::link::{self, Event};
+use crate::net::link::{self, Event, Link};
 use crate::net::offload::Offloads;
 use crate::net::tun::TunHandle;
 use crate::status::{self, Owner};
@@ -158,6 +158,12 @@ impl Device {
         if !self.up && self.tun.name().and_then(|name| link::find(&name)).map_or(true, |link| link.up) {
             self.set_up(true);
         }
+    }
+
+    /// Whether a link that was told to be down is up again: [`Self::catch_up`] was quicker than the kernel's word.
+    fn is_up_by_now(&self, told: Link) -> bool {
+        let now = self.tun.name().and_then(|name| link::find(&name));
+        now.is_ok_and(|now| now.index == told.index && now.up)
     }
 
     /// Load is judged by the depth of the queue, and believed for a second.
@@ -342,7 +348,7 @@ impl Device {
                 if link.mtu != self.shared.mtu.swap(link.mtu, Ordering::Relaxed) {
                     self.tunnel.set_mtu(link.mtu);
                 }
-                if link.up != self.up {
+                if link.up != self.up && !(self.up && self.is_up_by_now(link)) {
                     self.set_up(link.up);
                 }
             }

@@ -55,7 +55,11 @@ impl Monitor {
             };
             for event in events {
                 let event = match event {
-                    Event::Link(link) if link.index == self.link.index => self.changed(link),
+                    // What was lost may be newer than what was kept.
+                    Event::Link(link) if link.index == self.link.index => {
+                        let now = self.now().filter(|now| now.index == link.index);
+                        self.changed(now.unwrap_or(link))
+                    }
                     Event::Gone(index) if index == self.link.index => match self.follow_to_namespace() {
                         Ok(link) => Event::Link(link),
                         Err(_) => event,
@@ -71,11 +75,16 @@ impl Monitor {
 
     /// Changes were lost: what is true now.
     fn everything(&self) -> Vec<Event> {
-        let name = self.tun.upgrade().and_then(|tun| tun.name().ok());
-        let link = name.and_then(|name| link::find(&name).ok()).map(Event::Link);
+        let link = self.now().map(Event::Link);
         let any = [IpAddr::from([0; 4]), IpAddr::from([0; 16])];
         let routes = any.into_iter().filter_map(|any| Prefix::new(any, 0).ok()).map(Event::Route);
         link.into_iter().chain(routes).collect()
+    }
+
+    /// What our link is now; `None` if it is gone from here.
+    fn now(&self) -> Option<Link> {
+        let name = self.tun.upgrade()?.name().ok()?;
+        link::find(&name).ok()
     }
 
     /// Our link changed. What a super-packet may be goes with its MTU.
