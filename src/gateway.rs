@@ -22,6 +22,7 @@ mod warnings;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -56,7 +57,7 @@ struct Gateway {
     /// How often each tunnel had been set up when it had its routes last.
     rises: BTreeMap<String, u32>,
     /// Tunnels that ended by themselves, and why. Their guards stay; a reload makes them anew.
-    ended: BTreeMap<String, String>,
+    ended: BTreeMap<String, Gone>,
     resolver: Resolver,
     doubted: adit_noise::Time,
     watchdog: Watchdog,
@@ -67,6 +68,19 @@ struct Gateway {
     history: status::Configuration,
     /// What was found wrong at the start, in words.
     findings: Vec<String>,
+}
+
+/// A tunnel that ended by itself.
+struct Gone {
+    why: String,
+    fail_closed: bool,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meanwhile = if self.fail_closed { "is held back" } else { "leaves in clear (allow_fail_open)" };
+        write!(f, "{}: what was meant for it {meanwhile}; aditctl reload makes it anew", self.why)
+    }
 }
 
 impl Gateway {
@@ -107,12 +121,14 @@ impl Gateway {
         let ended: Vec<_> =
             self.tunnels.iter().filter_map(|(name, tunnel)| Some((name.clone(), tunnel.ended()?))).collect();
         for (name, why) in ended {
-            tracing::error!("{name}: {why}; what was meant for it is held back, and a reload makes it anew");
             self.tunnels.remove(&name);
             self.rises.remove(&name);
-            self.config.wireguard.remove(&name);
+            let config = self.config.wireguard.remove(&name);
             self.resolver.retain(&name, &BTreeMap::new(), clock::now());
-            self.ended.insert(name, why.to_string());
+            let fail_closed = config.is_none_or(|config| !config.allow_fail_open);
+            let gone = Gone { why: why.to_string(), fail_closed };
+            tracing::error!("{name}: {gone}");
+            self.ended.insert(name, gone);
         }
     }
 

@@ -152,6 +152,9 @@ def allowed_to(net, default):
     assert scene.a.guards() == set() and scene.in_clear() == 0
     told = scene.a.status()["wireguard"][scene.name]
     assert not told["fail_closed"] and any("allow_fail_open" in warning for warning in told["warnings"])
+    scene.a.host.ip(f"link del {scene.name}")
+    told = until(lambda: (tunnel := scene.a.status()["wireguard"][scene.name])["state"] == "gone" and tunnel, 5, "state gone")
+    assert not told["fail_closed"] and "leaves in clear" in told["warnings"][0], told
     scene.a.kill()
     until(lambda: scene.in_clear() > 20, 5, "marked packets in clear")
     scene.wire.wait_holds(b"\x86\xdd")

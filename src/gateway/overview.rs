@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::Gateway;
 use super::warnings;
+use super::{Gateway, Gone};
 use crate::config::Wireguard;
 use crate::control::Interface;
 use crate::net::path;
@@ -18,7 +18,7 @@ impl Gateway {
     /// Everything there is to tell.
     pub(super) fn overview(&self) -> Status {
         let running = self.tunnels.iter().map(|(name, tunnel)| (name.clone(), self.tunnel(name, tunnel)));
-        let ended = self.ended.iter().map(|(name, why)| (name.clone(), ended(why)));
+        let ended = self.ended.iter().map(|(name, gone)| (name.clone(), ended(gone)));
         let wireguard: BTreeMap<_, _> = running.chain(ended).collect();
         Status {
             schema: status::SCHEMA,
@@ -69,7 +69,7 @@ impl Gateway {
 }
 
 /// A tunnel that is no more.
-fn ended(why: &str) -> status::Wireguard {
-    let warnings = vec![format!("{why}: what was meant for it is held back; aditctl reload makes it anew")];
-    status::Wireguard { state: State::Gone, fail_closed: true, warnings, ..status::Wireguard::default() }
+fn ended(gone: &Gone) -> status::Wireguard {
+    let (fail_closed, warnings) = (gone.fail_closed, vec![gone.to_string()]);
+    status::Wireguard { state: State::Gone, fail_closed, warnings, ..status::Wireguard::default() }
 }
