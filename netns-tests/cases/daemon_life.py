@@ -3,6 +3,7 @@ import ctypes
 import json
 import os
 import re
+import signal
 import socket
 import time
 from contextlib import contextmanager
@@ -187,6 +188,9 @@ def signals(net, number):
     """SIGINT and SIGTERM end it with 0, at once, with no device and no socket left; its guards stay."""
     pair = wired(net)
     a = gateway(pair, pair.left).start()
+    # Who is used to adit-wireguard sends it that.
+    os.kill(a.process.pid, signal.SIGUSR1)
+    a.process.wait_output("SIGUSR1 does nothing", 3)
     os.kill(a.process.pid, number)
     assert a.process.wait(3) == 0
     assert pair.left.device.name not in a.host.ip("-o link") and not os.path.exists(pair.left.device.socket)

@@ -219,3 +219,29 @@ def comes_back(net):
         changed = [(before[what], after[what]) for what in before if lasting(before[what]) != lasting(after[what])]
         assert not changed, changed
     assert a.process.alive()
+
+
+@case()
+def roots_key(net):
+    """A key file that only root may read lets the daemon start, and tells at once that no reload will work."""
+    pair = wired(net)
+    a, b = gateways(pair)
+    path = f"{a.folder}/{pair.left.device.name}.key"
+    os.chown(path, 0, 0)
+    b.start()
+    a.start()
+    assert reaches(a.host, pair.right.inner())
+    warning, = a.status()["warnings"]
+    assert path in warning and "cannot be reloaded" in warning and warning in a.process.output(), warning
+
+
+@case(mode=(0o666, 0o646))
+def file_that_others_write(net, mode):
+    """A configuration that others may write to is refused: its hooks would be theirs."""
+    pair = wired(net)
+    a = gateway(pair, pair.left)
+    for words in (["--check"], []):
+        a.write()
+        os.chmod(a.file, mode)
+        code, output = a.host.attempt(*a.command(), *words)
+        assert code == 2 and f"{mode:o}" in output, f"exit {code}: {output}"
