@@ -52,14 +52,15 @@ pub struct Config {
 /// `[gateway]`: the daemon as a whole. To change any of it the daemon has to be started anew.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
-    /// `name`: what this gateway is called in its status; the host's name unless given.
-    pub name: String,
+    /// `name`, if the file gives one: what this gateway is called in its status. See [`Self::name`].
+    pub name: Option<String>,
     /// `state`: the folder for what has to survive a restart, and the audit trail.
     pub state: PathBuf,
     /// `user`: whom the daemon becomes once it is set up; `root` keeps all privileges, and shows in the status.
     pub user: String,
-    /// `workers`: data threads of each tunnel, each with a queue of the device and a socket, 1 to 64.
-    pub workers: usize,
+    /// `workers`, if the file says how many: data threads of each tunnel, each with a queue of the device and a socket,
+    /// 1 to 64. See [`Self::workers`].
+    pub workers: Option<usize>,
     /// `pin`: keep each worker on a processor of its own.
     pub pin: bool,
     /// `offload.NAME`: offloads that may be used.

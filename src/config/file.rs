@@ -67,12 +67,26 @@ fn gateway(mut table: Table<'_>, folder: &Path, system: &System<'_>) -> Gateway 
     let offloads = offloads(table.table("offload"));
     table.end(&[]);
     Gateway {
-        name: name.unwrap_or_else(host_name),
+        name,
         state: state.unwrap_or_else(|| PathBuf::from("/var/lib/adit")),
         user,
-        workers: workers.unwrap_or_else(workers_by_default),
+        workers,
         pin: pin.unwrap_or(false),
         offloads,
+    }
+}
+
+/// What depends on the machine as it is at the moment. It is no part of the configuration, or a reload would take a host
+/// with another name or other processors for a changed file.
+impl Gateway {
+    /// What this gateway is called: as the file says, else as the host.
+    pub fn name(&self) -> String {
+        self.name.clone().unwrap_or_else(host_name)
+    }
+
+    /// How many workers a tunnel has: as the file says, else by the processors.
+    pub fn workers(&self) -> usize {
+        self.workers.unwrap_or_else(workers_by_default)
     }
 }
 

@@ -23,7 +23,7 @@ impl Gateway {
         Status {
             schema: status::SCHEMA,
             version: env!("CARGO_PKG_VERSION").into(),
-            name: self.config.gateway.name.clone(),
+            name: self.config.gateway.name(),
             pid: std::process::id(),
             started: self.started.as_secs_f64(),
             now: clock::both().wall.as_secs_f64(),

@@ -6,7 +6,8 @@ use adit_wireguard::PeerChange;
 use adit_wireguard::uapi::Change;
 
 use super::network::mark;
-use crate::config::{Config, EndpointName, Peer, Wireguard};
+use crate::config::{Admin, Config, EndpointName, Gateway, Peer, Wireguard};
+use crate::net::offload::Offloads;
 
 /// The tunnels by what becomes of them; those that stay as they are are in none of the lists.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -19,15 +20,9 @@ pub(super) struct Plan {
 impl Plan {
     /// Compares. What cannot be changed while the daemon runs is an error, in words.
     pub(super) fn new(old: &Config, new: &Config) -> Result<Self, String> {
-        let fixed = [
-            ("gateway", old.gateway == new.gateway),
-            ("admin", old.admin == new.admin),
-            ("metrics", old.metrics == new.metrics),
-            ("log.format", old.log.json == new.log.json),
-        ];
-        let others: Vec<_> = fixed.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
-        if !others.is_empty() {
-            return Err(format!("{} changed: that takes a restart of the daemon", others.join(", ")));
+        let fixed = fixed(old, new);
+        if !fixed.is_empty() {
+            return Err(format!("{} changed: that takes a restart of the daemon", fixed.join(", ")));
         }
         let (before, after) = (&old.wireguard, &new.wireguard);
         let changed = |name: &&String| before.get(*name).is_some_and(|tunnel| tunnel != &after[*name]);
@@ -48,6 +43,32 @@ impl Plan {
         let words: Vec<_> = parts.into_iter().flatten().collect();
         if words.is_empty() { "nothing changed".into() } else { words.join("; ") }
     }
+}
+
+/// Keys that are not the same, of those that count when the daemon starts and not later.
+fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
+    // Taken apart, so that no key is forgotten.
+    let Gateway { name, state, user, workers, pin, offloads } = &old.gateway;
+    let Offloads { tun_tso, tun_uso, udp_gso, udp_gro } = offloads;
+    let Admin { directory, read_group, write_group } = &old.admin;
+    let (gateway, offload, admin) = (&new.gateway, &new.gateway.offloads, &new.admin);
+    let same = [
+        ("gateway.name", *name == gateway.name),
+        ("gateway.state", *state == gateway.state),
+        ("gateway.user", *user == gateway.user),
+        ("gateway.workers", *workers == gateway.workers),
+        ("gateway.pin", *pin == gateway.pin),
+        ("gateway.offload.tun_tso", *tun_tso == offload.tun_tso),
+        ("gateway.offload.tun_uso", *tun_uso == offload.tun_uso),
+        ("gateway.offload.udp_gso", *udp_gso == offload.udp_gso),
+        ("gateway.offload.udp_gro", *udp_gro == offload.udp_gro),
+        ("admin.directory", *directory == admin.directory),
+        ("admin.read_group", *read_group == admin.read_group),
+        ("admin.write_group", *write_group == admin.write_group),
+        ("metrics.listen", old.metrics == new.metrics),
+        ("log.format", old.log.json == new.log.json),
+    ];
+    same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
 }
 
 /// What an interface is to be told so that it is as `new` says, having been as `old` says; only what differs. The port
@@ -105,6 +126,7 @@ fn change(old: Option<&Peer>, new: &Peer) -> PeerChange {
 mod tests {
     use std::path::Path;
 
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     use zeroize::Zeroizing;
 
     use super::*;
@@ -152,9 +174,32 @@ mod tests {
     fn what_takes_a_restart_is_refused_by_name() {
         let (old, mut new) = (config(""), config(""));
         new.gateway.pin = true;
+        new.gateway.offloads.udp_gro = false;
+        new.admin.read_group = Some("adit-read".into());
+        new.metrics = config("[metrics]\nlisten = \"[::1]:9586\"").metrics;
         new.log.json = true;
         let refused = Plan::new(&old, &new).unwrap_err();
-        assert!(refused.starts_with("gateway, log.format changed"), "{refused}");
+        let keys = "gateway.pin, gateway.offload.udp_gro, admin.read_group, metrics.listen, log.format";
+        assert_eq!(refused, format!("{keys} changed: that takes a restart of the daemon"));
+    }
+
+    #[test]
+    fn fewer_processors_than_at_the_start_do_not_stand_in_the_way() {
+        let old = config("");
+        let all = sched_getaffinity(None).unwrap();
+        let mut one = CpuSet::new();
+        one.set((0..CpuSet::MAX_CPU).find(|number| all.is_set(*number)).unwrap());
+        // Of this test's thread alone.
+        sched_setaffinity(None, &one).unwrap();
+        let new = config("");
+        sched_setaffinity(None, &all).unwrap();
+        assert_eq!(Plan::new(&old, &new).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn a_name_and_workers_that_the_file_begins_to_say_take_a_restart() {
+        let refused = Plan::new(&config(""), &config("name = \"hq\"\nworkers = 5")).unwrap_err();
+        assert!(refused.starts_with("gateway.name, gateway.workers changed"), "{refused}");
     }
 
     #[test]

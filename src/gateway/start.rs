@@ -101,7 +101,7 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
         findings,
     };
     note(&audit, What::Start, Outcome::Attempt)?;
-    let name = config.gateway.name.clone();
+    let name = config.gateway.name();
     let changed = gateway.reload(config).map_err(|error| anyhow!(error));
     let result = if changed.is_ok() { Outcome::Ok } else { Outcome::Refused };
     note(&audit, What::Start, result)?;

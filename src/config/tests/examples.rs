@@ -116,7 +116,8 @@ fn what_the_reference_calls_the_default_is_the_default() {
 #[test]
 fn an_empty_file_means_the_defaults() {
     let config = read("").unwrap();
-    assert!((1..=4).contains(&config.gateway.workers));
-    assert!(!config.gateway.name.is_empty());
+    assert!((1..=4).contains(&config.gateway.workers()));
+    assert!(!config.gateway.name().is_empty());
+    assert_eq!((config.gateway.name, config.gateway.workers), (None, None), "they are the machine's");
     assert!(config.metrics.is_none() && config.wireguard.is_empty() && config.files.is_empty());
 }

@@ -196,8 +196,8 @@ fn logs_admin_sockets_and_metrics_are_what_is_said() {
     assert_eq!(groups, (Some("r"), Some("w")));
     assert_eq!(config.metrics.unwrap().listen, "[::1]:9586".parse::<SocketAddr>().unwrap());
     let gateway = config.gateway;
-    assert_eq!((gateway.name.as_str(), gateway.user.as_str()), ("hq", "u"));
-    assert_eq!((gateway.state.as_path(), gateway.workers, gateway.pin), (Path::new("/s"), 3, true));
+    assert_eq!((gateway.name().as_str(), gateway.user.as_str()), ("hq", "u"));
+    assert_eq!((gateway.state.as_path(), gateway.workers(), gateway.pin), (Path::new("/s"), 3, true));
     assert!(!gateway.offloads.tun_uso && gateway.offloads.tun_tso && gateway.offloads.udp_gso);
 
     refused("log.level = \"debug\"", "log.level", "\"debug\"", "\"error\", \"info\" or \"verbose\"");

@@ -54,8 +54,8 @@ pub(crate) fn told(errors: &Errors, name: &str, text: &str) {
 
 /// The rules of a file, plainly.
 fn sound(config: &Config) {
-    assert!((1..=64).contains(&config.gateway.workers));
-    assert!(!config.gateway.name.is_empty() && !config.gateway.user.is_empty());
+    assert!((1..=64).contains(&config.gateway.workers()));
+    assert!(!config.gateway.name().is_empty() && !config.gateway.user.is_empty());
     let (mut ports, mut defaults) = (BTreeSet::new(), 0);
     let mut routes: BTreeMap<(u32, Prefix), &str> = BTreeMap::new();
     for (name, tunnel) in &config.wireguard {
