@@ -7,16 +7,15 @@ The binaries are those in the folder $ADIT_BINARIES, an absolute path (target/re
 import argparse
 import json
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
+import traceback
 from types import SimpleNamespace
 
-BINARIES = os.path.abspath(os.environ.get("ADIT_BINARIES") or os.path.join(os.path.dirname(__file__), "../../target/release"))
-# The lab's own devices are these too.
-os.environ.setdefault("ADIT_WIREGUARD", f"{BINARIES}/adit-wireguard")
+# The lab's own devices are of the same build.
+if "ADIT_BINARIES" in os.environ:
+    os.environ.setdefault("ADIT_WIREGUARD", f"{os.environ['ADIT_BINARIES']}/adit-wireguard")
 
 from lab import interrupt                                                                       # noqa: E402
 from lab.namespace import Net, sweep, sweep_abandoned                                           # noqa: E402
@@ -58,12 +57,10 @@ def sample(world, record):
     for daemon in (world.hub, world.east):
         # Looked at first: to ask takes a descriptor itself.
         if daemon.usable():
-            status = daemon.status()
-            if status is None:
-                record.violation(f"{daemon.name}: does not tell its status")
-            if "\nwireguard_" not in daemon.metrics():
-                record.violation(f"{daemon.name}: does not tell its metrics")
-            daemon.sample(**(excerpt(status) if status else {}))
+            status, metrics = daemon.status(), daemon.aditd.http("GET", "/metrics")
+            if "\nwireguard_" not in metrics[1]:
+                record.violation(f"{daemon.name}: told {metrics} in place of its metrics")
+            daemon.sample(**excerpt(status))
     world.west.sample()
 
 
@@ -133,16 +130,26 @@ def end_well(world, record, streams, device):
         record.violation(f"guards of hub before its end: {guards}; after it: {after}")
 
 
-def soak(net, record, folder, wanted):
-    world = World(net, record, folder, BINARIES, wanted.west)
-    streams, timeline = Streams(record, wanted.seed, STUCK), Timeline(record)
+def soak(net, record, wanted):
+    world = World(net, record, wanted.west)
+    streams = Streams(record, wanted.seed, STUCK)
     add_streams(streams, world)
     lanes = add_lanes(world, record)
+    try:
+        device = endure(world, record, streams, lanes, wanted)
+        end_well(world, record, streams, device)
+    except Exception as error:
+        record.violation(f"{type(error).__name__}: {error}")
+        traceback.print_exc()
+    judge(record, streams, lanes, (world.hub, world.east))
+
+
+def endure(world, record, streams, lanes, wanted):
+    """The time itself; what adopt() returned."""
     start(world, streams)
-    seconds = wanted.minutes * 60
+    seconds, timeline, device = wanted.minutes * 60, Timeline(record), None
     Disturbances(world, streams, record, timeline, wanted.seed).schedule(seconds - QUIET)
     timeline.every(SAMPLE, SAMPLE, seconds, lambda: sample(world, record))
-    device = None
     while record.now() < seconds:
         if not device and world.hub.usable():
             device = adopt(world, record)
@@ -153,8 +160,7 @@ def soak(net, record, folder, wanted):
         time.sleep(TICK)
     for lane in lanes:
         lane.stop()
-    end_well(world, record, streams, device)
-    judge(record, streams, lanes, (world.hub, world.east))
+    return device
 
 
 def arguments():
@@ -176,15 +182,13 @@ def main():
     os.makedirs(FOLDER, exist_ok=True)
     date = time.strftime("%Y-%m-%dT%H%M%S", time.gmtime())
     record = Record(f"{FOLDER}/{date}.jsonl")
-    folder = tempfile.mkdtemp(prefix="adit-soak-")
-    os.chmod(folder, 0o755)
     sweep_abandoned()
     interrupt.listen()
     signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGTERM))
     signal.alarm(int(wanted.minutes * 60 + GRACE))
     try:
         with Net(f"{FOLDER}/{date}") as net:
-            soak(net, record, folder, wanted)
+            soak(net, record, wanted)
     except interrupt.Interrupted as error:
         record.violation(str(error))
     except Exception as error:
@@ -193,7 +197,6 @@ def main():
     finally:
         interrupt.hold()
         sweep(os.getpid())
-        shutil.rmtree(folder, ignore_errors=True)
     left = [name for name in os.listdir("/run/netns") if name.startswith(f"adit{os.getpid()}-")]
     if left:
         record.violation(f"namespaces are left: {left}")

@@ -4,12 +4,11 @@ import heapq
 import itertools
 import random
 
-from soak.world import PORTS, Stray
+from soak.gateway import RESTART
+from soak.world import PORTS
 
 # Seconds between two of each; the first comes after `FIRST`.
 RELOAD, KILL, MOVE, LOSS, FIRST = 20, 60, 75, 100, 10
-# A killed program starts again after so many seconds, as with systemd's RestartSec=1.
-RESTART = 1
 # For how long packets are lost, and how many of a hundred.
 LOSSY, PERCENT = 15, 10
 STRAYS = 40
@@ -87,14 +86,13 @@ class Disturbances:
         strays = self.world.wanted.strays
         for name in self.dice.sample(sorted(strays), len(strays) // 2):
             del strays[name]
-        taken = {stray.prefix for stray in strays.values()}
-        free = [f"10.88.{number}.0/24" for number in range(STRAYS) if f"10.88.{number}.0/24" not in taken]
-        for prefix in self.dice.sample(free, self.dice.randint(0, len(free))):
-            public = base64.b64encode(self.dice.randbytes(32)).decode()
-            # Nobody is there: some are tried without end, and some by a name, which is looked up again and again.
+        free = {f"10.88.{number}.0/24" for number in range(STRAYS)} - {stray["allowed_ips"][0] for stray in strays.values()}
+        for prefix in self.dice.sample(sorted(free), self.dice.randint(0, len(free))):
+            # Some are tried without end, and some by a name, which is looked up again and again.
             endpoint = self.dice.choice(["198.18.9.9:9", "localhost:9", "[2001:db8:9::9]:9"])
-            name = f"stray{self.dice.getrandbits(32):08x}"
-            strays[name] = Stray(public, prefix, endpoint, self.dice.choice([0, 0, 1]))
+            strays[f"stray{self.dice.getrandbits(32):08x}"] = {
+                "public_key": base64.b64encode(self.dice.randbytes(32)).decode(), "allowed_ips": [prefix],
+                "endpoint": endpoint, "persistent_keepalive": self.dice.choice([0, 0, 1])}
         self.apply(f"{len(strays)} strays")
 
     def keepalive(self):
@@ -121,7 +119,7 @@ class Disturbances:
     def bad_file(self):
         """A file with mistakes changes nothing; what was in use before is written back after that."""
         hub = self.world.hub
-        hub.write(self.world.hub_text() + "\n[wireguard.wgz]\nlisten_prot = 1\n")
+        hub.aditd.write("[wireguard.wgz]\nlisten_prot = 1\n")
         hub.reload("a file with mistakes", refused=True)
         self.world.write()
 

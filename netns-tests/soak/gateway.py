@@ -1,19 +1,18 @@
 """The gateways of a soak: aditd as systemd would run it, and a device that wg configures."""
-import json
 import os
 import re
 import signal
 import socket
 import time
 
-from lab import process
+from lab import daemon, process
 from lab.process import resident
 from lab.wireguard import Device
 
-# Who the daemons become.
-USER = "nobody"
 # Seconds in which the daemon has to feed its watchdog.
 WATCHDOG = 30
+# A program that ended starts again after so many seconds, as with systemd's RestartSec=1.
+RESTART = 1
 # Seconds from its start until a daemon has to be ready.
 READY = 15
 # Lines of the log at this level that are no surprise; how many is compared with what was provoked.
@@ -31,10 +30,10 @@ def figures(pid):
 
 
 class Gateway:
-    """One side, with its lives: it starts, is killed, and starts again."""
+    """One side, with its lives: it starts, is killed, and starts again; also after an end that nobody brought about."""
 
     def __init__(self, host, record):
-        self.host, self.name, self.record = host, host.name, record
+        self.host, self.name, self.record, self.lost = host, host.name, record, None
         self.process, self.life, self.born, self.expected, self.errors = None, -1, 0.0, False, []
 
     def begin_life(self):
@@ -42,16 +41,19 @@ class Gateway:
 
     def kill(self):
         """kill -9"""
-        self.expected = False
         self.look()
+        self.expected = False
         self.process.kill()
 
     def look(self):
         """Notices an end that nobody brought about."""
         if self.expected and not self.process.alive():
-            self.expected = False
+            self.expected, self.lost = False, self.record.now()
             self.record.violation(f"{self.name}: ended by itself with {self.process.child.returncode}: "
                                   f"{self.process.output()[-600:]}")
+        if self.lost is not None and self.record.now() - self.lost > RESTART:
+            self.lost = None
+            self.start()
 
     def sample(self, **fields):
         if self.expected and self.process.alive():
@@ -59,41 +61,34 @@ class Gateway:
                               age=round(self.record.now() - self.born, 1), **figures(self.process.pid), **fields)
 
 
+class Supervised(daemon.Daemon):
+    """aditd with a /run/wireguard of its own: `ip netns exec` gives each its mounts."""
+
+    def command(self):
+        here = f"{self.folder}/wireguard"
+        return "sh", "-c", f"mount --bind {here} /run/wireguard && exec {' '.join(super().command())}"
+
+
 class Daemon(Gateway):
-    """aditd, with a notification socket and a watchdog as from systemd, and a /run/wireguard of its own: `ip netns exec` gives each its mounts."""
+    """aditd, with a notification socket and a watchdog as from systemd."""
 
-    def __init__(self, host, record, folder, binaries):
+    def __init__(self, host, record):
         super().__init__(host, record)
-        self.folder, self.binaries, self.fed, self.ready, self.refusals, self.read = folder, binaries, 0.0, None, 0, 0
-        for name in (folder, f"{folder}/wireguard"):
-            os.mkdir(name, 0o755)
+        self.aditd = Supervised(host)
+        self.folder, self.fed, self.ready, self.refusals, self.read = self.aditd.folder, 0.0, None, 0, 0
+        self.aditd.config["gateway"]["workers"] = 2
+        self.aditd.config["metrics"] = {"listen": "127.0.0.1:9586"}
+        os.mkdir(f"{self.folder}/wireguard", 0o755)
         self.notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.notices.bind(f"{folder}/notify")
-        os.chmod(f"{folder}/notify", 0o777)
+        self.notices.bind(f"{self.folder}/notify")
+        os.chmod(f"{self.folder}/notify", 0o777)
         host.net.stack.callback(self.notices.close)
-
-    @property
-    def file(self):
-        return f"{self.folder}/aditd.toml"
-
-    def key(self, name, key):
-        """A key file that the daemon's user alone may read."""
-        path = f"{self.folder}/{name}"
-        with open(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600), "w") as file:
-            file.write(key + "\n")
-        os.chown(path, 65534, 65534)
-
-    def write(self, text):
-        with open(self.file, "w") as file:
-            file.write(f'[gateway]\nname = "{self.name}"\nstate = "{self.folder}/state"\nuser = "{USER}"\nworkers = 2\n'
-                       f'[admin]\ndirectory = "{self.folder}/run"\n[metrics]\nlisten = "127.0.0.1:9586"\n{text}')
 
     def start(self):
         """Does not wait until it is ready: poll() notices."""
         self.ready, self.read, self.fed = None, 0, self.record.now()
-        command = f"mount --bind {self.folder}/wireguard /run/wireguard && exec {self.binaries}/aditd --config {self.file}"
-        self.process = self.host.start("sh", "-c", command, env={
-            "NOTIFY_SOCKET": f"{self.folder}/notify", "WATCHDOG_USEC": str(WATCHDOG * 1_000_000)})
+        self.process = self.aditd.launch({"NOTIFY_SOCKET": f"{self.folder}/notify",
+                                          "WATCHDOG_USEC": str(WATCHDOG * 1_000_000)})
         self.begin_life()
 
     def poll(self):
@@ -137,31 +132,14 @@ class Daemon(Gateway):
     def usable(self):
         return self.expected and self.ready is not None and self.process.alive()
 
-    def control(self, *words, timeout=20):
-        """aditctl; (code, output)."""
-        return process.run([f"{self.binaries}/aditctl", "--socket", f"{self.folder}/run", *words], timeout=timeout,
-                           check=False)
-
-    def metrics(self):
-        """What Prometheus would get, with the head of the answer."""
-        with socket.socket(socket.AF_UNIX) as talk:
-            talk.settimeout(5)
-            talk.connect(f"{self.folder}/run/read.sock")
-            talk.sendall(b"GET /metrics HTTP/1.1\r\nHost: soak\r\nConnection: close\r\n\r\n")
-            answer = b""
-            while more := talk.recv(65536):
-                answer += more
-        return answer.decode()
-
     def status(self):
-        code, output = self.control("status", "--json", timeout=10)
-        return json.loads(output) if code == 0 else None
+        return self.aditd.status()
 
     def reload(self, why, refused=False):
         """By aditctl. What is asked for has to happen: to be done, or to be refused."""
         self.refusals += refused
         begin = time.monotonic()
-        code, output = self.control("reload")
+        code, output = self.aditd.ctl("reload")
         took = time.monotonic() - begin
         self.told(why, took, output.strip())
         if (code != 0) != refused or "; but " in output:
@@ -170,8 +148,7 @@ class Daemon(Gateway):
     def reload_by_signal(self, why):
         """By SIGHUP, as `systemctl reload` of old does it."""
         def reloads():
-            status = self.status()
-            return status["configuration"]["reloads"] if status else 0
+            return self.status()["configuration"]["reloads"]
         before, begin = reloads(), time.monotonic()
         os.kill(self.process.pid, signal.SIGHUP)
         while reloads() == before:

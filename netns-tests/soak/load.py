@@ -4,6 +4,8 @@ import json
 import os
 import re
 
+from lab.daemon import ADITCTL
+
 # Seconds of one flow, and after which it is ended.
 SECONDS, LIMIT = 10, 30
 TCP_RATE, UDP_RATE = "60M", "15M"
@@ -95,8 +97,8 @@ class Watcher(Job):
         self.daemon, self.seen = daemon, 0
 
     def start(self):
-        return [self.daemon.host.start(f"{self.daemon.binaries}/aditctl", "--socket", f"{self.daemon.folder}/run", "trace",
-                                       "drops", "--json", "--seconds", SECONDS)]
+        return [self.daemon.host.start(ADITCTL, "--socket", self.daemon.aditd.sockets, "trace", "drops", "--json",
+                                       "--seconds", SECONDS)]
 
     def collect(self, output, code):
         self.seen += output.count("\n") - 1

@@ -35,13 +35,9 @@ def inner(tunnel, site):
     return f"10.9.{TUNNELS[tunnel]}.{SITES[site]}", f"fd09:{TUNNELS[tunnel]}::{SITES[site]}"
 
 
-@dataclass
-class Stray:
-    """A peer that nobody is. It comes and goes in the file."""
-    public: str
-    prefix: str
-    endpoint: str
-    keepalive: int
+def networks(tunnel, site):
+    """The same with the lengths of their networks."""
+    return [f"{address}/{length}" for address, length in zip(inner(tunnel, site), (24, 64))]
 
 
 @dataclass
@@ -53,30 +49,29 @@ class Wanted:
     mtu: int = 1420
     port: int = PORTS["a"]
     second_address: bool = False
+    # Peers that nobody is.
     strays: dict = field(default_factory=dict)
 
 
 class World:
     """The namespaces, the gateways, and what they agreed on."""
 
-    def __init__(self, net, record, folder, binaries, west):
+    def __init__(self, net, record, west):
         self.net, self.wanted = net, Wanted()
         self.internet = net.host("internet")
         self.internet.forward()
         self.hosts = {site: self.connect(site) for site in SITES}
         self.hosts["east"].address("lo", f"{EAST}/32")
         self.keys = {(tunnel, site): keys() for tunnel in TUNNELS for site in SITES}
-        self.hub = Daemon(self.hosts["hub"], record, f"{folder}/hub", binaries)
-        self.east = Daemon(self.hosts["east"], record, f"{folder}/east", binaries)
+        self.hub, self.east = Daemon(self.hosts["hub"], record), Daemon(self.hosts["east"], record)
         for tunnel in TUNNELS:
-            self.hub.key(f"{tunnel}.key", self.keys[tunnel, "hub"].private)
-            self.east.key(f"{tunnel}.key", self.keys[tunnel, "east"].private)
+            for gateway in (self.hub, self.east):
+                gateway.aditd.secret(f"{tunnel}.key", self.keys[tunnel, gateway.name].private)
         hub = inner("b", "hub")
         conf = (f"[Interface]\nPrivateKey = {self.keys['b', 'west'].private}\nListenPort = {PORTS['b']}\n[Peer]\n"
                 f"PublicKey = {self.keys['b', 'hub'].public}\nAllowedIPs = {hub[0]}/32, {hub[1]}/128\n"
                 f"Endpoint = {outer('hub')[0]}:{PORTS['b']}\nPersistentKeepalive = 5\n")
-        addresses = [f"{address}/{length}" for address, length in zip(inner("b", "west"), (24, 64))]
-        self.west = Plain(self.hosts["west"], record, west, conf, 1420, addresses)
+        self.west = Plain(self.hosts["west"], record, west, conf, 1420, networks("b", "west"))
 
     def gateways(self):
         return self.hub, self.east, self.west
@@ -106,39 +101,26 @@ class World:
 
     def write(self):
         """Puts what is wanted into both files."""
-        self.hub.write(self.hub_text())
-        self.east.write(self.east_text())
-
-    def hub_text(self):
         wanted = self.wanted
-        by_a = [] if wanted.third and wanted.by_third else [BEHIND]
-        text = self.tunnel("a", "hub", wanted.port, wanted.mtu, ["10.9.99.1/24"] if wanted.second_address else [])
-        text += self.peer("a", "east", outer("east")[0], PORTS["a"], wanted.keepalive, by_a)
-        for name, stray in wanted.strays.items():
-            text += (f'[wireguard.wga.peer.{name}]\npublic_key = "{stray.public}"\nallowed_ips = ["{stray.prefix}"]\n'
-                     f'endpoint = "{stray.endpoint}"\npersistent_keepalive = {stray.keepalive}\n')
-        text += self.tunnel("b", "hub", PORTS["b"])
-        text += self.peer("b", "west", outer("west")[0], PORTS["b"], 5)
+        by_c = wanted.third and wanted.by_third
+        hub, east = {}, {}
+        self.join(hub, "a", "hub", "east", wanted.port, wanted.keepalive, [] if by_c else [BEHIND])
+        self.join(east, "a", "east", "hub", PORTS["a"], wanted.keepalive, port=wanted.port)
+        self.join(hub, "b", "hub", "west", PORTS["b"], 5)
         if wanted.third:
-            text += self.tunnel("c", "hub", PORTS["c"])
-            text += self.peer("c", "east", f"[{outer('east')[1]}]", PORTS["c"], 5, [] if by_a else [BEHIND])
-        return text
+            self.join(hub, "c", "hub", "east", PORTS["c"], 5, [BEHIND] if by_c else [])
+            self.join(east, "c", "east", "hub", PORTS["c"], 5)
+        hub["wga"]["mtu"] = wanted.mtu
+        hub["wga"]["addresses"] += ["10.9.99.1/24"] if wanted.second_address else []
+        hub["wga"]["peer"] |= wanted.strays
+        for gateway, tunnels in ((self.hub, hub), (self.east, east)):
+            gateway.aditd.config["wireguard"] = tunnels
+            gateway.aditd.write()
 
-    def east_text(self):
-        text = self.tunnel("a", "east", PORTS["a"])
-        text += self.peer("a", "hub", outer("hub")[0], self.wanted.port, self.wanted.keepalive)
-        if self.wanted.third:
-            text += self.tunnel("c", "east", PORTS["c"])
-            text += self.peer("c", "hub", f"[{outer('hub')[1]}]", PORTS["c"], 5)
-        return text
-
-    def tunnel(self, tunnel, site, port, mtu=1420, more=()):
-        addresses = [f"{address}/{length}" for address, length in zip(inner(tunnel, site), (24, 64))] + list(more)
-        return (f'[wireguard.wg{tunnel}]\nprivate_key_file = "{tunnel}.key"\nlisten_port = {port}\nmtu = {mtu}\n'
-                f"addresses = {addresses}\n".replace("'", '"'))
-
-    def peer(self, tunnel, site, host, port, keepalive, more=()):
-        allowed = [*inner(tunnel, site), *more]
-        return (f'[wireguard.wg{tunnel}.peer.{site}]\npublic_key = "{self.keys[tunnel, site].public}"\n'
-                f'endpoint = "{host}:{port}"\npersistent_keepalive = {keepalive}\n'
-                f"allowed_ips = {allowed}\n".replace("'", '"'))
+    def join(self, tunnels, tunnel, site, other, listen, keepalive, more=(), port=None):
+        """Adds a site's end of a tunnel. `port` is where the other site listens, if not as usual."""
+        outside = outer(other)[0] if tunnel != "c" else f"[{outer(other)[1]}]"
+        peer = {"public_key": self.keys[tunnel, other].public, "endpoint": f"{outside}:{port or PORTS[tunnel]}",
+                "persistent_keepalive": keepalive, "allowed_ips": [*inner(tunnel, other), *more]}
+        tunnels[f"wg{tunnel}"] = {"private_key_file": f"{tunnel}.key", "listen_port": listen,
+                                  "addresses": networks(tunnel, site), "peer": {other: peer}}
