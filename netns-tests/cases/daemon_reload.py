@@ -90,7 +90,8 @@ def peers_around_a_flow(net):
         a.reload()
         routes = a.host.ip(f"route show dev {name}")
         assert f"10.51.{round}.0/24" in routes and f"10.50.{round}.0/24" not in routes, routes
-        assert f"10.52.{round}.0/24" in pair.left.peer_state(pair.right).allowed_ips
+        assert set(pair.left.peer_state(pair.right).allowed_ips) == set(own["allowed_ips"])
+        assert pair.left.device.state().peers[key].allowed_ips == peer["allowed_ips"]
         del a.config["wireguard"][name]["peer"][f"p{round}"]
         a.reload()
         assert list(pair.left.device.state().peers) == [pair.right.keys.public]

@@ -13,16 +13,16 @@ import signal
 import socket
 import tempfile
 
-from lab.process import Failed, run
+from lab.process import Failed
 from lab.site import PORT
 from lab.wait import until
-from lab.wireguard import ROOT, Device, preshared_key
+from lab.wireguard import ROOT
 
 BINARIES = os.path.realpath(os.environ.get("ADIT_BINARIES") or f"{ROOT}/target/release")
 ADITD, ADITCTL = f"{BINARIES}/aditd", f"{BINARIES}/aditctl"
 USER = "nobody"
 NOBODY = pwd.getpwnam(USER)
-# The routing protocol number of what the daemon adds, as in src/net/route.rs; and the metric of its guards.
+# The metric of the daemon's guards, as in src/net/route.rs.
 GUARD_METRIC = 0xFFFFFFFF
 
 
