@@ -9,38 +9,41 @@
 //!
 //! The first configuration is loaded as every other is, by a reload: from nothing (reload.rs).
 
+mod endpoints;
 mod handle;
 mod hooks;
 mod journal;
+mod lock;
 mod network;
 mod overview;
 mod plan;
 mod reload;
 mod resolver;
+mod signals;
 mod start;
+mod upkeep;
 mod warnings;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use adit_wireguard::PeerChange;
-use adit_wireguard::uapi::Change;
 use tracing::level_filters::LevelFilter;
 
-pub use handle::{Ending, Handle, Request, TraceSource};
+pub use handle::{Ending, Handle, Reloaded, Request, TraceSource};
 pub use start::run;
 
 use self::network::Network;
 use self::resolver::Resolver;
+use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
-use crate::config::{self, Config};
+use crate::config::{Config, Table, Wireguard};
 use crate::control::Interface;
-use crate::net::{address, route};
 use crate::{clock, status};
 
 /// How often the gateway looks after itself: tunnels that ended, names that are due, the watchdog.
@@ -54,8 +57,11 @@ struct Gateway {
     /// What is in use. Tunnels that ended are not in it.
     config: Config,
     tunnels: BTreeMap<String, Interface>,
-    /// How often each tunnel had been set up when it had its routes last.
-    rises: BTreeMap<String, u32>,
+    upkeep: Upkeep,
+    /// What a reload could not do, by tunnel: it is tried again at the next.
+    faults: BTreeMap<String, String>,
+    /// The daemon was told to end.
+    stopping: Arc<AtomicBool>,
     /// Tunnels that ended by themselves, and why. Their guards stay; a reload makes them anew.
     ended: BTreeMap<String, Gone>,
     resolver: Resolver,
@@ -89,14 +95,21 @@ impl Gateway {
         loop {
             match requests.recv_timeout(TICK) {
                 // Whoever asked may have gone away.
-                Ok(Request::Status(reply)) => drop(reply.send(self.overview())),
-                Ok(Request::Reload(reply)) => drop(reply.send(self.reload_file())),
+                Ok(Request::Status(reply)) if !reply.is_closed() => drop(reply.send(self.overview())),
+                Ok(Request::Status(_)) => {}
+                Ok(Request::Reload(reply)) => {
+                    drop(reply.send(self.reload_file().map(|done| done.to_string())))
+                }
                 Ok(Request::Trace(reply)) => drop(reply.send(self.trace_sources())),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
             self.look_after();
         }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     fn trace_sources(&self) -> Vec<TraceSource> {
@@ -110,7 +123,7 @@ impl Gateway {
     /// What is due from time to time.
     fn look_after(&mut self) {
         self.bury();
-        self.restore_all();
+        self.upkeep.look(&self.tunnels, clock::now());
         self.resolve();
         let tunnels = &self.tunnels;
         self.watchdog.feed(|| tunnels.values().all(|interface| interface.remote().report().is_ok()));
@@ -122,77 +135,12 @@ impl Gateway {
             self.tunnels.iter().filter_map(|(name, tunnel)| Some((name.clone(), tunnel.ended()?))).collect();
         for (name, why) in ended {
             self.tunnels.remove(&name);
-            self.rises.remove(&name);
             let config = self.config.wireguard.remove(&name);
             self.resolver.retain(&name, &BTreeMap::new(), clock::now());
-            let fail_closed = config.is_none_or(|config| !config.allow_fail_open);
+            let fail_closed = config.is_none_or(|config| is_guarded(&config));
             let gone = Gone { why: why.to_string(), fail_closed };
             tracing::error!("{name}: {gone}");
             self.ended.insert(name, gone);
-        }
-    }
-
-    /// The kernel forgets an interface's routes, and IPv6 addresses, when somebody sets it down. Those that are up again get
-    /// them back.
-    fn restore_all(&mut self) {
-        for (name, interface) in &self.tunnels {
-            let (rises, config) = (interface.rises(), self.config.wireguard.get(name));
-            if self.rises.insert(name.clone(), rises).is_some_and(|before| before != rises)
-                && let Some(config) = config
-                && let Err(error) = restore(name, config, interface.index())
-            {
-                tracing::error!("{name}: {error}");
-            }
-        }
-    }
-
-    /// Looks up the names of endpoints: those that have no address yet, and those where nobody answers.
-    fn resolve(&mut self) {
-        let now = clock::now();
-        if now.since(self.doubted) >= DOUBT {
-            self.doubted = now;
-            self.doubt_the_silent();
-        }
-        for ((tunnel, peer), addresses) in self.resolver.poll(now) {
-            self.move_peer(&tunnel, &peer, &addresses);
-        }
-    }
-
-    fn doubt_the_silent(&mut self) {
-        let now = clock::now();
-        for (name, interface) in &self.tunnels {
-            if !self.resolver.concerns(name) {
-                continue;
-            }
-            let Some(config) = self.config.wireguard.get(name) else { continue };
-            let Ok(report) = interface.remote().report() else { continue };
-            let silent = |key: &str| {
-                report.peers.iter().any(|peer| {
-                    peer.public_key == key
-                        && peer.trying_for.is_some_and(|time| time >= resolver::SILENCE.as_secs_f64())
-                })
-            };
-            for (peer, settings) in &config.peers {
-                if silent(&settings.public_key.to_base64()) {
-                    self.resolver.doubt(&(name.clone(), peer.clone()), now);
-                }
-            }
-        }
-    }
-
-    /// A name was resolved: the peer is looked for there, unless it is there already.
-    fn move_peer(&self, tunnel: &str, peer: &str, addresses: &[std::net::SocketAddr]) {
-        let settings = self.config.wireguard.get(tunnel).and_then(|config| config.peers.get(peer));
-        let (Some(interface), Some(settings)) = (self.tunnels.get(tunnel), settings) else { return };
-        let Ok(report) = interface.remote().report() else { return };
-        let key = settings.public_key.to_base64();
-        let now = report.peers.iter().find(|peer| peer.public_key == key);
-        let now = now.and_then(|peer| peer.endpoint.as_deref()?.parse().ok());
-        let Some(next) = resolver::next(addresses, now).filter(|next| now != Some(*next)) else { return };
-        tracing::info!("{tunnel}: peer {peer}: endpoint {next}");
-        let change = PeerChange { update_only: true, endpoint: Some(next), ..PeerChange::default() };
-        if let Err(error) = interface.remote().configure(vec![Change::Peer(settings.public_key, change)]) {
-            tracing::error!("{tunnel}: peer {peer}: endpoint {next}: {error}");
         }
     }
 
@@ -206,7 +154,6 @@ impl Gateway {
     /// Ends a tunnel. The kernel takes its addresses and routes away with its device.
     fn take_down(&mut self, name: &str) {
         let Some(interface) = self.tunnels.remove(name) else { return };
-        self.rises.remove(name);
         self.resolver.retain(name, &BTreeMap::new(), clock::now());
         let hooks = self.config.wireguard.get(name).map(|config| config.hooks.clone()).unwrap_or_default();
         let told = |result: Result<(), String>| {
@@ -220,18 +167,12 @@ impl Gateway {
     }
 }
 
-/// Gives a tunnel the addresses and routes that it lacks.
-fn restore(name: &str, config: &config::Wireguard, index: u32) -> io::Result<()> {
-    config.addresses.iter().try_for_each(|address| address::add(index, *address).map(drop))?;
-    let ways = Network::of_tunnel(name, config).routes;
-    ways.keys().try_for_each(|way| route::add(way.to(index)).map(drop))
+/// Whether what is meant for a tunnel is held back while it is gone. With `table = "off"` routes are not ours to guard.
+fn is_guarded(config: &Wireguard) -> bool {
+    !config.allow_fail_open && config.table != Table::Off
 }
 
-/// The peers of a tunnel whose endpoints are names.
-fn names(config: &config::Wireguard) -> BTreeMap<String, (String, u16)> {
-    let name = |(peer, settings): (&String, &config::Peer)| match &settings.endpoint {
-        Some(config::EndpointName::Dns { host, port }) => Some((peer.clone(), (host.clone(), *port))),
-        Some(config::EndpointName::Address(_)) | None => None,
-    };
-    config.peers.iter().filter_map(name).collect()
+/// An error with what it is about.
+fn told<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> String {
+    move |error| format!("{what}: {error}")
 }

@@ -113,7 +113,7 @@ impl Carrier {
 
     /// Sets the firewall mark of what is sent from now on.
     pub(super) fn set_mark(&mut self, mark: u32) -> io::Result<()> {
-        self.sockets.iter().try_for_each(|socket| socket.set_mark(mark))?;
+        self.sockets.iter().chain(&self.reserved).try_for_each(|socket| socket.set_mark(mark))?;
         self.mark = mark;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! How other threads speak to the gateway.
 
+use std::fmt;
 use std::sync::{Arc, mpsc};
 
 use tokio::sync::oneshot;
@@ -18,6 +19,15 @@ pub enum Request {
     Trace(oneshot::Sender<Vec<TraceSource>>),
     /// To end in good order.
     Stop,
+}
+
+/// A reload that was done.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reloaded {
+    /// What was changed, in words.
+    pub changed: String,
+    /// What went wrong when nothing could be undone any more. It is tried again at the next reload.
+    pub faults: Vec<String>,
 }
 
 /// A tunnel whose dropped packets can be watched.
@@ -91,5 +101,12 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.requests.send(request(reply)).map_err(|_| Ending)?;
         answer.await.map_err(|_| Ending)
+    }
+}
+
+impl fmt::Display for Reloaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.changed)?;
+        self.faults.iter().try_for_each(|fault| write!(f, "; but {fault}"))
     }
 }

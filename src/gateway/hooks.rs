@@ -19,6 +19,7 @@ pub(super) fn run(kind: &str, interface: &str, commands: &[String]) -> Result<()
     commands.iter().try_for_each(|command| {
         let command = command.replace("%i", interface);
         tracing::info!("{interface}: {kind}: {command}");
+        super::watchdog::alive();
         run_one(interface, &command, PATIENCE)
             .map_err(|error| format!("{interface}: {kind}: {command}: {error}"))
     })

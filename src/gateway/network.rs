@@ -35,7 +35,7 @@ impl Way {
 }
 
 /// Everything that is wanted.
-#[derive(Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Network {
     pub(super) addresses: BTreeSet<(String, InterfaceAddress)>,
     /// Each with the tunnel that it leads into.
@@ -63,7 +63,8 @@ impl Network {
 
     fn add(&mut self, name: &str, tunnel: &Wireguard) {
         self.addresses.extend(tunnel.addresses.iter().map(|address| (name.to_owned(), *address)));
-        let mut ways: BTreeSet<_> = tunnel.addresses.iter().filter_map(connected).collect();
+        let kernels: BTreeSet<_> = tunnel.addresses.iter().filter_map(connected).collect();
+        let mut ways = kernels.clone();
         for destination in tunnel.peers.values().flat_map(|peer| &peer.allowed_ips) {
             let table = match tunnel.table {
                 Table::Off => continue,
@@ -81,6 +82,8 @@ impl Network {
             ways.insert(way);
             self.routes.insert(way, name.to_owned());
         }
+        // The kernel makes those by itself.
+        self.routes.retain(|way, of| of != name || !kernels.contains(way));
         if !tunnel.allow_fail_open {
             self.guards.extend(ways);
         }

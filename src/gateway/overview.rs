@@ -29,9 +29,17 @@ impl Gateway {
             now: clock::both().wall.as_secs_f64(),
             configuration: self.history.clone(),
             privileges: Privileges { user: privilege::user_name(), capabilities: privilege::effective() },
-            warnings: self.findings.iter().cloned().chain(warnings::of_history(&self.history)).collect(),
+            warnings: self.warnings(),
             wireguard,
         }
+    }
+
+    /// What is wrong with the gateway as a whole.
+    fn warnings(&self) -> Vec<String> {
+        let since_start = self.findings.iter().cloned();
+        let undone = self.faults.values().map(|fault| format!("not done by the last reload: {fault}"));
+        let missing = self.upkeep.faults().iter().cloned();
+        since_start.chain(warnings::of_history(&self.history)).chain(undone).chain(missing).collect()
     }
 
     fn tunnel(&self, name: &str, tunnel: &Interface) -> status::Wireguard {
@@ -42,7 +50,7 @@ impl Gateway {
         let Some(config) = self.config.wireguard.get(name) else { return report };
         report.addresses =
             config.addresses.iter().map(|net| format!("{}/{}", net.address, net.prefix_len)).collect();
-        report.fail_closed = !config.allow_fail_open;
+        report.fail_closed = super::is_guarded(config);
         self.complete_peers(name, config, &mut report);
         report.warnings = warnings::of_tunnel(config, &report);
         report

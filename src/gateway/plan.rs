@@ -33,6 +33,15 @@ impl Plan {
         })
     }
 
+    /// Adds the tunnels with which something failed last time, if they are to stay.
+    pub(super) fn retry<'a>(&mut self, faulty: impl Iterator<Item = &'a String>) {
+        let known = |name: &&String| {
+            [&self.added, &self.removed, &self.changed].into_iter().flatten().any(|of| of == *name)
+        };
+        let again: Vec<_> = faulty.filter(|name| !known(name)).cloned().collect();
+        self.changed.extend(again);
+    }
+
     /// In words.
     pub(super) fn describe(&self) -> String {
         let part = |word: &str, names: &Vec<String>| {

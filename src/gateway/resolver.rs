@@ -34,7 +34,7 @@ struct Name {
 }
 
 /// An answer: the addresses of a peer, or what is wrong.
-type Answer = (PeerName, String, Result<Vec<SocketAddr>, String>);
+type Answer = (PeerName, (String, u16), Result<Vec<SocketAddr>, String>);
 
 /// All names of the configuration.
 #[derive(Debug)]
@@ -70,9 +70,11 @@ impl Resolver {
         }
     }
 
-    /// Whether a tunnel has any names.
-    pub(super) fn concerns(&self, tunnel: &str) -> bool {
-        self.names.keys().any(|(of, _)| of == tunnel)
+    /// Whether a name of a tunnel has had neither an answer nor an error yet.
+    pub(super) fn awaits(&self, tunnel: &str) -> bool {
+        self.names
+            .iter()
+            .any(|((of, _), name)| of == tunnel && name.answered.is_none() && name.error.is_none())
     }
 
     /// A peer has not answered a handshake for [`SILENCE`]: it may be elsewhere by now.
@@ -95,9 +97,10 @@ impl Resolver {
     /// Asks for what is due, and gives out the answers that came: where peers are now.
     pub(super) fn poll(&mut self, now: Time) -> Vec<(PeerName, Vec<SocketAddr>)> {
         let mut found = Vec::new();
-        while let Ok((peer, host, answer)) = self.answers.1.try_recv() {
+        while let Ok((peer, asked, answer)) = self.answers.1.try_recv() {
             // The name may have changed since it was asked for.
-            let Some(name) = self.names.get_mut(&peer).filter(|name| name.host == host) else { continue };
+            let same = |name: &&mut Name| (&name.host, name.port) == (&asked.0, asked.1);
+            let Some(name) = self.names.get_mut(&peer).filter(same) else { continue };
             name.asking = false;
             match answer {
                 Ok(addresses) => {
@@ -135,10 +138,10 @@ fn ask(peer: PeerName, host: String, port: u16, answers: mpsc::Sender<Answer>) {
             Err(error) => Err(error.to_string()),
         };
         // Nobody waits once the gateway ends.
-        let _ = answers.send((peer, host, answer));
+        let _ = answers.send((peer, (host, port), answer));
     };
     if let Err(error) = std::thread::Builder::new().name("resolver".into()).spawn(question) {
-        let _ = back.send((again, name, Err(error.to_string())));
+        let _ = back.send((again, (name, port), Err(error.to_string())));
     }
 }
 
@@ -165,7 +168,8 @@ mod tests {
     }
 
     fn answer(resolver: &Resolver, answer: Result<Vec<SocketAddr>, String>) {
-        resolver.answers.0.send((peer(), resolver.names[&peer()].host.clone(), answer)).unwrap();
+        let name = &resolver.names[&peer()];
+        resolver.answers.0.send((peer(), (name.host.clone(), name.port), answer)).unwrap();
     }
 
     /// As if it had been asked for.
@@ -229,7 +233,7 @@ mod tests {
         asked(&mut resolver);
         assert!(resolver.poll(NOW).is_empty());
         resolver.retain("wg0", &BTreeMap::new(), NOW);
-        assert!(!resolver.concerns("wg0"));
+        assert!(!resolver.awaits("wg0"));
     }
 
     #[test]

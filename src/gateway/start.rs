@@ -3,6 +3,7 @@
 //! The order matters: what takes privileges comes first (folders, sockets for other people, low ports), then they are given
 //! up, and only then are there threads, tunnels, and input from anybody.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::net::TcpListener;
@@ -10,16 +11,17 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::iterator::SignalsInfo;
-use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::iterator::exfiltrator::origin::Origin;
 
+use super::lock;
 use super::network::Network;
 use super::resolver::Resolver;
+use super::signals::{self, Signals};
+use super::upkeep::{self, Upkeep};
 use super::watchdog::{self, Watchdog};
 use super::{Gateway, Handle};
 use crate::admin::audit::{Entry, Outcome, Via, What, Who};
@@ -27,7 +29,6 @@ use crate::admin::{self, Audit, Sockets};
 use crate::config::{self, Config};
 use crate::control::SOCKETS;
 use crate::ctl::Aditd;
-use crate::net::rule;
 use crate::privilege::{self, Capability, User};
 use crate::{clock, log, status};
 
@@ -76,19 +77,37 @@ struct Prepared {
 }
 
 fn serve(arguments: &Aditd, config: Config) -> Result<()> {
-    let mut signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGTERM, SIGINT, SIGUSR1])
-        .context("cannot listen to signals")?;
-    let Prepared { sockets, metrics, findings } = prepare(&config)?;
+    let signals = signals::catch()?;
+    let _alone = lock::this_namespace()?;
+    // Before anything can fail: a gateway that does not come up lets nothing out either.
+    let wanted = Network::of(&config);
+    upkeep::guard(&wanted).map_err(|error| anyhow!(error))?;
+    let served = serve_guarded(arguments, config, signals);
+    if served.is_err() {
+        tracing::error!("what is meant for the tunnels is held back");
+        upkeep::guard_default(&wanted).map_err(|error| anyhow!(error))?;
+    }
+    served
+}
+
+fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals) -> Result<()> {
+    let Prepared { sockets, metrics, mut findings } = prepare(&config)?;
     privilege::give_up(&config.gateway.user, &capabilities(&config))?;
     let audit = Audit::open(&config.gateway.state)?;
-
     let (handle, requests) = Handle::new();
+    let stopping = Arc::new(AtomicBool::new(false));
+    signals::obey(signals, handle.clone(), audit.clone(), stopping.clone())?;
+
+    // A disk that is full must not keep a healthy gateway from starting: nothing is changed that anybody asked for.
+    findings.extend(note(&audit, What::Start, Outcome::Attempt).err().map(|error| format!("{error:#}")));
     let mut gateway = Gateway {
         file: arguments.config.clone(),
         config: nothing(&config),
-        tunnels: Default::default(),
-        rises: Default::default(),
-        ended: Default::default(),
+        tunnels: BTreeMap::new(),
+        upkeep: Upkeep::default(),
+        faults: BTreeMap::new(),
+        stopping: stopping.clone(),
+        ended: BTreeMap::new(),
         resolver: Resolver::default(),
         doubted: clock::now(),
         watchdog: Watchdog::new(),
@@ -100,18 +119,18 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
         },
         findings,
     };
-    note(&audit, What::Start, Outcome::Attempt)?;
     let name = config.gateway.name();
-    let changed = gateway.reload(config).map_err(|error| anyhow!(error));
-    let result = if changed.is_ok() { Outcome::Ok } else { Outcome::Refused };
-    note(&audit, What::Start, result)?;
-    let changed = changed?;
-    let server =
-        sockets.serve(handle.clone(), audit.clone(), metrics).context("cannot serve the admin sockets")?;
-    let trail = audit.clone();
-    let listen = move || signals.forever().for_each(|origin| obey(&origin, &handle, &trail));
-    std::thread::Builder::new().name("signals".into()).spawn(listen).context("cannot listen to signals")?;
-
+    let reloaded = gateway.reload(config);
+    let result = if reloaded.is_ok() { Outcome::Ok } else { Outcome::Refused };
+    if let Err(error) = note(&audit, What::Start, result) {
+        tracing::error!("{error:#}");
+    }
+    let changed = match reloaded {
+        // Nothing is amiss: it was told to end before it was ready.
+        Err(_) if stopping.load(Ordering::Relaxed) => return Ok(()),
+        reloaded => reloaded.map_err(|error| anyhow!(error))?,
+    };
+    let server = sockets.serve(handle, audit.clone(), metrics).context("cannot serve the admin sockets")?;
     tracing::info!("{name}: ready; {changed}");
     watchdog::tell(&[NotifyState::Ready]);
     gateway.serve(&requests);
@@ -119,8 +138,7 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
     tracing::info!("{name}: ends");
     drop(server);
     gateway.stop();
-    note(&audit, What::Stop, Outcome::Ok)?;
-    Ok(())
+    note(&audit, What::Stop, Outcome::Ok)
 }
 
 /// A configuration with everything that stays for the life of the daemon, and no tunnels.
@@ -130,7 +148,7 @@ fn nothing(config: &Config) -> Config {
         log: config.log,
         admin: config.admin.clone(),
         metrics: config.metrics.clone(),
-        wireguard: Default::default(),
+        wireguard: BTreeMap::new(),
         files: Vec::new(),
     }
 }
@@ -148,13 +166,6 @@ fn prepare(config: &Config) -> Result<Prepared> {
     let sockets = Sockets::bind(&config.admin)?;
     let metrics = config.metrics.as_ref().map(admin::metrics::bind).transpose()?;
     let mut findings = Vec::new();
-    if !Network::of(config).rules.is_empty()
-        && let Err(error) = rule::set_src_valid_mark()
-    {
-        findings.push(format!(
-            "cannot set net.ipv4.conf.all.src_valid_mark: {error}; a strict rp_filter drops what peers send"
-        ));
-    }
     findings.extend(config.unreadable_by(name)?.into_iter().map(|file| {
         format!("{} cannot be read by user {name}: the configuration cannot be reloaded", file.display())
     }));
@@ -203,36 +214,6 @@ fn capabilities(config: &Config) -> Vec<Capability> {
     let mut keep = vec![Capability::NetAdmin];
     keep.extend(low.then_some(Capability::NetBindService));
     keep
-}
-
-/// Does what a signal asks for: SIGHUP for a reload, which is audited, SIGTERM and SIGINT for the end.
-fn obey(origin: &Origin, handle: &Handle, audit: &Audit) {
-    // Who is used to adit-wireguard sends it to see the drops, and would end every tunnel.
-    if origin.signal == SIGUSR1 {
-        return tracing::info!("SIGUSR1 does nothing here: aditctl status shows the drops");
-    }
-    if origin.signal != SIGHUP {
-        return handle.stop();
-    }
-    // The kernel sends it too, when a terminal closes.
-    let who = origin.process.map_or_else(Who::this_process, |sender| {
-        Who::new(Some(sender.uid), None, Some(sender.pid.unsigned_abs()))
-    });
-    let entry = |result, detail: &str| {
-        let detail = detail.to_owned();
-        audit.record(&Entry { who: who.clone(), what: What::Reload, via: Via::Signal, result, detail })
-    };
-    if let Err(error) = entry(Outcome::Attempt, "") {
-        return tracing::error!("not reloaded: {error}");
-    }
-    let Ok(done) = handle.reload_blocking() else { return };
-    let noted = match &done {
-        Ok(changed) => entry(Outcome::Ok, changed),
-        Err(error) => entry(Outcome::Refused, error),
-    };
-    if let Err(error) = noted {
-        tracing::error!("{error}");
-    }
 }
 
 /// The daemon's own entries in the audit trail.

@@ -28,6 +28,13 @@ impl Watchdog {
     }
 }
 
+/// Says that the daemon is at work, before something that may take its time.
+pub(super) fn alive() {
+    if sd_notify::watchdog_enabled().is_some() {
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
 /// Tells systemd something; nothing happens where there is none.
 pub(super) fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {

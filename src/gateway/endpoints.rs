@@ -1,0 +1,78 @@
+//! Peers whose endpoints are names: told where they are, and looked for anew when they fall silent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use adit_wireguard::PeerChange;
+use adit_wireguard::uapi::Change;
+
+use super::Gateway;
+use super::resolver::{self, PeerName};
+use crate::clock;
+use crate::config::{EndpointName, Peer, Wireguard};
+use crate::control::Interface;
+
+/// The peers of a tunnel whose endpoints are names.
+pub(super) fn names(config: &Wireguard) -> BTreeMap<String, (String, u16)> {
+    let name = |(peer, settings): (&String, &Peer)| match &settings.endpoint {
+        Some(EndpointName::Dns { host, port }) => Some((peer.clone(), (host.clone(), *port))),
+        Some(EndpointName::Address(_)) | None => None,
+    };
+    config.peers.iter().filter_map(name).collect()
+}
+
+/// Looks for a peer at one of these addresses, unless that is where it is.
+pub(super) fn place(
+    interface: Option<&Interface>,
+    config: Option<&Wireguard>,
+    (tunnel, peer): &PeerName,
+    addresses: &[SocketAddr],
+) {
+    let settings = config.and_then(|config| config.peers.get(peer));
+    let (Some(interface), Some(settings)) = (interface, settings) else { return };
+    let Ok(report) = interface.remote().report() else { return };
+    let key = settings.public_key.to_base64();
+    let now = report.peers.iter().find(|peer| peer.public_key == key);
+    let now = now.and_then(|peer| peer.endpoint.as_deref()?.parse().ok());
+    let Some(next) = resolver::next(addresses, now).filter(|next| now != Some(*next)) else { return };
+    tracing::info!("{tunnel}: peer {peer}: endpoint {next}");
+    let change = PeerChange { update_only: true, endpoint: Some(next), ..PeerChange::default() };
+    if let Err(error) = interface.remote().configure(vec![Change::Peer(settings.public_key, change)]) {
+        tracing::error!("{tunnel}: peer {peer}: endpoint {next}: {error}");
+    }
+}
+
+impl Gateway {
+    /// Looks up the names of endpoints: those that have no address yet, and those where nobody answers.
+    pub(super) fn resolve(&mut self) {
+        let now = clock::now();
+        if now.since(self.doubted) >= super::DOUBT {
+            self.doubted = now;
+            self.doubt_the_silent();
+        }
+        for (peer, addresses) in self.resolver.poll(now) {
+            place(self.tunnels.get(&peer.0), self.config.wireguard.get(&peer.0), &peer, &addresses);
+        }
+    }
+
+    fn doubt_the_silent(&mut self) {
+        let now = clock::now();
+        for (name, interface) in &self.tunnels {
+            let Some(config) = self.config.wireguard.get(name) else { continue };
+            let named = names(config);
+            if named.is_empty() {
+                continue;
+            }
+            let Ok(report) = interface.remote().report() else { continue };
+            let silence = resolver::SILENCE.as_secs_f64();
+            let silent =
+                report.peers.iter().filter(|peer| peer.trying_for.is_some_and(|time| time >= silence));
+            let silent: BTreeSet<_> = silent.map(|peer| peer.public_key.as_str()).collect();
+            for peer in named.into_keys() {
+                if silent.contains(config.peers[&peer].public_key.to_base64().as_str()) {
+                    self.resolver.doubt(&(name.clone(), peer), now);
+                }
+            }
+        }
+    }
+}
