@@ -1,7 +1,6 @@
 //! `[wireguard.NAME]`
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
 
 use adit_noise::PrivateKey;
 
@@ -97,11 +96,14 @@ fn tunnel<'a>(
     }
     let fwmark = table.value("fwmark").and_then(|value| fwmark(&value)).unwrap_or(0);
     let addresses = table.value("addresses").map(|value| addresses(&value)).unwrap_or_default();
-    let mtu = table.value("mtu").and_then(|value| mtu(&value, &addresses)).unwrap_or(MTU);
+    let mtu_value = table.value("mtu");
     let routing = table.value("table").and_then(|value| routing_table(&value)).unwrap_or(RoutingTable::Auto);
     let allow_fail_open = table.value("allow_fail_open").and_then(|value| value.switch()).unwrap_or(false);
     let hooks = hooks(table.table("hooks"));
     let (peers, routed) = peer::peers(&mut table, context, private_key.as_ref());
+    let ipv6 = addresses.iter().any(|address| address.address.is_ipv6())
+        || (routing != RoutingTable::Off && routed.iter().any(|(prefix, _)| prefix.address().is_ipv6()));
+    let mtu = mtu_value.and_then(|value| mtu(&value, ipv6)).unwrap_or(MTU);
     between.routes(routing, &routed);
     table.end(HINTS);
     let table = routing;
@@ -132,10 +134,11 @@ fn private_key(table: &mut Table<'_>, context: &mut Context<'_>) -> Option<Priva
     key_file::key(&value, &path, context, |text| PrivateKey::from_base64(text).ok())
 }
 
-fn mtu(value: &Value<'_>, addresses: &[InterfaceAddress]) -> Option<usize> {
+/// `ipv6`: whether the interface has an address or a route of it, which the kernel refuses below its least MTU.
+fn mtu(value: &Value<'_>, ipv6: bool) -> Option<usize> {
     let mtu = value.integer(576..=65_535)?;
-    if mtu < MTU_IPV6 && addresses.iter().any(|address| matches!(address.address, IpAddr::V6(_))) {
-        value.wrong(format!("{MTU_IPV6} to 65535, for the interface has an IPv6 address"));
+    if mtu < MTU_IPV6 && ipv6 {
+        value.wrong(format!("{MTU_IPV6} to 65535, for the interface has an IPv6 address or route"));
         return None;
     }
     Some(mtu)

@@ -79,6 +79,18 @@ fn an_interface_with_ipv6_needs_its_least_mtu() {
 }
 
 #[test]
+fn an_interface_that_ipv6_is_routed_to_needs_its_least_mtu() {
+    let routed = |lines: &str| {
+        peer("allowed_ips = [\"10.0.0.0/8\", \"fd00::/64\"]").replacen('\n', &format!("\n{lines}\n"), 1)
+    };
+    refused(&routed("mtu = 1279"), "wireguard.wg0.mtu", "1279", "1280 to 65535");
+    refused(&routed("mtu = 1279\ntable = 7"), "wireguard.wg0.mtu", "1279", "1280 to 65535");
+    read(&routed("mtu = 1280")).unwrap();
+    // Nothing is routed.
+    read(&routed("mtu = 576\ntable = \"off\"")).unwrap();
+}
+
+#[test]
 fn addresses_keep_what_is_behind_their_prefix() {
     let addresses = one("addresses = [\"10.20.0.1/24\", \"fd20::1/64\", \"10.9.9.9\"]").addresses;
     let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();

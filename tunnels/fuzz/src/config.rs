@@ -81,7 +81,9 @@ fn sound(config: &Config) {
 
 /// Whether it has a default route.
 fn sound_tunnel(tunnel: &Wireguard) -> bool {
-    let v6 = tunnel.addresses.iter().any(|address| address.address.is_ipv6());
+    let mut routed = tunnel.peers.values().flat_map(|peer| &peer.allowed_ips);
+    let v6 = tunnel.addresses.iter().any(|address| address.address.is_ipv6())
+        || (tunnel.table != Table::Off && routed.any(|prefix| prefix.address().is_ipv6()));
     assert!((if v6 { 1_280 } else { 576 }..=65_535).contains(&tunnel.mtu));
     assert!(tunnel.table != Table::Number(0));
     let own = tunnel.private_key.public();
