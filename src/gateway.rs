@@ -14,6 +14,7 @@ mod handle;
 mod hooks;
 mod journal;
 mod lock;
+mod memory;
 mod network;
 mod overview;
 mod plan;

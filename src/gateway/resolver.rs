@@ -1,13 +1,16 @@
 //! Endpoints that are names: resolved when a tunnel starts, and again when the peer does not answer where it is looked for.
+//! One that cannot be resolved at first is looked for where it was last.
 //!
 //! The system's resolver may take its time, so each question has a thread of its own; a peer has one question at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use adit_noise::Time;
+
+use super::memory::{self, Memory};
 
 /// Pauses between questions for a name that has no answer: this long at first, twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -41,15 +44,15 @@ type Answer = (PeerName, (String, u16), Result<Vec<SocketAddr>, String>);
 pub(super) struct Resolver {
     names: BTreeMap<PeerName, Name>,
     answers: (mpsc::Sender<Answer>, mpsc::Receiver<Answer>),
-}
-
-impl Default for Resolver {
-    fn default() -> Self {
-        Self { names: BTreeMap::new(), answers: mpsc::channel() }
-    }
+    memory: Memory,
 }
 
 impl Resolver {
+    /// Without names, but with a memory.
+    pub(super) fn new(memory: Memory) -> Self {
+        Self { names: BTreeMap::new(), answers: mpsc::channel(), memory }
+    }
+
     /// Takes up the names of a tunnel's peers, and forgets the others of that tunnel. A name that is known already, with the
     /// same port, is left as it is.
     pub(super) fn retain(&mut self, tunnel: &str, wanted: &BTreeMap<String, (String, u16)>, now: Time) {
@@ -105,15 +108,18 @@ impl Resolver {
             match answer {
                 Ok(addresses) => {
                     (name.error, name.pause, name.answered) = (None, FIRST_PAUSE, Some(now));
+                    self.remember(&asked, &addresses);
                     found.push((peer, addresses));
                 }
                 Err(error) => {
                     if name.error.as_ref() != Some(&error) {
                         tracing::error!("{}: peer {}: endpoint {}: {error}", peer.0, peer.1, name.host);
                     }
-                    name.error = Some(error);
+                    let first = name.error.replace(error).is_none() && name.answered.is_none();
                     name.due = Some(now + name.pause);
                     name.pause = (name.pause * 2).min(LONGEST_PAUSE);
+                    let known = self.memory.of(&asked.0, asked.1).filter(|_| first);
+                    found.extend(known.map(|known| (peer, known.to_vec())));
                 }
             }
         }
@@ -126,6 +132,15 @@ impl Resolver {
             }
         }
         found
+    }
+}
+
+impl Resolver {
+    fn remember(&mut self, asked: &(String, u16), addresses: &[SocketAddr]) {
+        let names: BTreeSet<_> = self.names.values().map(|name| memory::key(&name.host, name.port)).collect();
+        if let Err(error) = self.memory.keep(&asked.0, asked.1, addresses, |name| names.contains(name)) {
+            tracing::warn!("cannot remember where {} is: {error}", asked.0);
+        }
     }
 }
 
@@ -162,7 +177,7 @@ mod tests {
     }
 
     fn with(host: &str) -> Resolver {
-        let mut resolver = Resolver::default();
+        let mut resolver = Resolver::new(Memory::default());
         resolver.retain("wg0", &[("a".to_owned(), (host.to_owned(), 51820))].into(), NOW);
         resolver
     }
@@ -209,6 +224,22 @@ mod tests {
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         assert_eq!(resolver.of(&peer()), Some(("x:51820".to_owned(), Some("no"))));
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_resolved_leads_where_it_led_last() {
+        let mut resolver = with("x");
+        let addresses: Vec<SocketAddr> = vec!["192.0.2.1:51820".parse().unwrap()];
+        resolver.memory.keep("x", 51820, &addresses, |_| true).unwrap();
+        asked(&mut resolver);
+        answer(&resolver, Err("no".into()));
+        assert_eq!(resolver.poll(NOW), [(peer(), addresses)]);
+        asked(&mut resolver);
+        answer(&resolver, Err("no".into()));
+        assert!(
+            resolver.poll(NOW).is_empty(),
+            "it is told once: a peer that has moved since is not moved back"
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 
 use super::lock;
+use super::memory::Memory;
 use super::network::Network;
 use super::resolver::Resolver;
 use super::signals::{self, Signals};
@@ -108,7 +109,7 @@ fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals) -> Result<
         faults: BTreeMap::new(),
         stopping: stopping.clone(),
         ended: BTreeMap::new(),
-        resolver: Resolver::default(),
+        resolver: Resolver::new(Memory::load(&config.gateway.state)),
         doubted: clock::now(),
         watchdog: Watchdog::new(),
         started: clock::both().wall,
