@@ -43,7 +43,7 @@ class Disturbances:
 
     def __init__(self, world, streams, record, timeline, seed):
         self.world, self.streams, self.record, self.timeline = world, streams, record, timeline
-        self.dice, self.turns, self.places = random.Random(seed), 0, {"hub": 2, "east": 2, "west": 2}
+        self.dice, self.turns = random.Random(seed), 0
         self.victims = itertools.cycle([world.east, world.west])
         self.movers = itertools.cycle(["east", "hub", "west"])
         self.reloads = itertools.cycle([
@@ -135,10 +135,8 @@ class Disturbances:
 
     def move(self):
         site = next(self.movers)
-        before, number = self.places[site], 5 - self.places[site]
-        self.record.event(f"{site}: other addresses outside, .{number}")
-        self.world.move(site, number, before)
-        self.places[site] = number
+        self.record.event(f"{site}: other addresses outside")
+        self.world.move(site)
 
     def lose(self):
         self.record.event(f"the internet loses {PERCENT} % for {LOSSY} s")

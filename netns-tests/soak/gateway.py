@@ -7,7 +7,7 @@ import time
 
 from lab import daemon, process
 from lab.process import resident
-from lab.wireguard import Device
+from lab.wireguard import ROOT, Device
 
 # Seconds in which the daemon has to feed its watchdog.
 WATCHDOG = 30
@@ -17,6 +17,9 @@ RESTART = 1
 READY = 15
 # Lines of the log at this level that are no surprise; how many is compared with what was provoked.
 REFUSED = "not reloaded, nothing was changed"
+# What the unit puts into the daemon's environment.
+with open(f"{ROOT}/configs/aditd.service") as unit:
+    ENVIRONMENT = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit.read(), re.MULTILINE))
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -87,7 +90,7 @@ class Daemon(Gateway):
     def start(self):
         """Does not wait until it is ready: poll() notices."""
         self.ready, self.read, self.fed = None, 0, self.record.now()
-        self.process = self.aditd.launch({"NOTIFY_SOCKET": f"{self.folder}/notify",
+        self.process = self.aditd.launch({**ENVIRONMENT, "NOTIFY_SOCKET": f"{self.folder}/notify",
                                           "WATCHDOG_USEC": str(WATCHDOG * 1_000_000)})
         self.begin_life()
 
@@ -166,13 +169,18 @@ class Daemon(Gateway):
 class Plain(Gateway):
     """A device that wg configures: adit-wireguard or wireguard-go."""
 
-    def __init__(self, host, record, implementation, conf, mtu, addresses):
+    def __init__(self, host, record, implementation, mtu, addresses):
         super().__init__(host, record)
-        self.implementation, self.conf, self.mtu, self.addresses = implementation, conf, mtu, addresses
+        self.implementation, self.conf, self.mtu, self.addresses = implementation, None, mtu, addresses
         self.tag = host.net.device("soak")
 
     def start(self):
-        self.device = Device(self.host, self.implementation, self.tag).start()
+        self.device = Device(self.host, self.implementation, self.tag)
+        try:
+            self.device.start()
+        except process.Failed as error:
+            self.lost = self.record.now()
+            return self.record.violation(f"{self.name}: does not start: {error}")
         self.process = self.device.process
         self.device.setconf(self.conf)
         self.device.up(self.mtu, *self.addresses)

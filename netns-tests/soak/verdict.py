@@ -51,7 +51,7 @@ def leaks(record):
     for sample in record.of("sample"):
         samples[sample["process"]].append(sample)
     print("growth")
-    end = max(sample["t"] for one in samples.values() for sample in one)
+    end = max((sample["t"] for one in samples.values() for sample in one), default=0)
     for name, all_of_it in samples.items():
         if all_of_it[-1]["life"] == 0:
             late = [sample for sample in all_of_it if sample["t"] >= end / 4]

@@ -57,7 +57,7 @@ class World:
     """The namespaces, the gateways, and what they agreed on."""
 
     def __init__(self, net, record, west):
-        self.net, self.wanted = net, Wanted()
+        self.net, self.wanted, self.places = net, Wanted(), dict.fromkeys(SITES, 2)
         self.internet = net.host("internet")
         self.internet.forward()
         self.hosts = {site: self.connect(site) for site in SITES}
@@ -67,11 +67,7 @@ class World:
         for tunnel in TUNNELS:
             for gateway in (self.hub, self.east):
                 gateway.aditd.secret(f"{tunnel}.key", self.keys[tunnel, gateway.name].private)
-        hub = inner("b", "hub")
-        conf = (f"[Interface]\nPrivateKey = {self.keys['b', 'west'].private}\nListenPort = {PORTS['b']}\n[Peer]\n"
-                f"PublicKey = {self.keys['b', 'hub'].public}\nAllowedIPs = {hub[0]}/32, {hub[1]}/128\n"
-                f"Endpoint = {outer('hub')[0]}:{PORTS['b']}\nPersistentKeepalive = 5\n")
-        self.west = Plain(self.hosts["west"], record, west, conf, 1420, networks("b", "west"))
+        self.west = Plain(self.hosts["west"], record, west, 1420, networks("b", "west"))
 
     def gateways(self):
         return self.hub, self.east, self.west
@@ -86,21 +82,26 @@ class World:
             host.route(f"default via {gateway}")
         return host
 
-    def move(self, site, number, before):
-        """Gives a site other addresses outside. For a moment it has none."""
-        host = self.hosts[site]
-        for old, new, gateway, length in zip(outer(site, before), outer(site, number), outer(site, 1), (24, 64)):
+    def move(self, site):
+        """Gives a site other addresses outside; for a moment it has none. Nobody is told, but the files know them."""
+        host, before, self.places[site] = self.hosts[site], self.places[site], 5 - self.places[site]
+        for old, new, gateway, length in zip(outer(site, before), self.outside(site), outer(site, 1), (24, 64)):
             host.ip(f"address del {old}/{length} dev wan")
             host.address("wan", f"{new}/{length}")
             # An IPv4 route goes with the last address that it could use.
             host.ip(f"{'-6 ' if ':' in gateway else ''}route replace default via {gateway}")
+        self.write()
+
+    def outside(self, site):
+        """Where a site is now: who starts meanwhile is told so by its file."""
+        return outer(site, self.places[site])
 
     def lossy(self, percent):
         """The internet loses so many of a hundred packets."""
         self.internet.run("nft", "-f", "-", data=LOSS.format(percent=percent))
 
     def write(self):
-        """Puts what is wanted into both files."""
+        """Puts what is wanted into all files."""
         wanted = self.wanted
         by_c = wanted.third and wanted.by_third
         hub, east = {}, {}
@@ -116,10 +117,15 @@ class World:
         for gateway, tunnels in ((self.hub, hub), (self.east, east)):
             gateway.aditd.config["wireguard"] = tunnels
             gateway.aditd.write()
+        own = inner("b", "hub")
+        self.west.conf = (
+            f"[Interface]\nPrivateKey = {self.keys['b', 'west'].private}\nListenPort = {PORTS['b']}\n"
+            f"[Peer]\nPublicKey = {self.keys['b', 'hub'].public}\nAllowedIPs = {own[0]}/32, {own[1]}/128\n"
+            f"Endpoint = {self.outside('hub')[0]}:{PORTS['b']}\nPersistentKeepalive = 5\n")
 
     def join(self, tunnels, tunnel, site, other, listen, keepalive, more=(), port=None):
         """Adds a site's end of a tunnel. `port` is where the other site listens, if not as usual."""
-        outside = outer(other)[0] if tunnel != "c" else f"[{outer(other)[1]}]"
+        outside = self.outside(other)[0] if tunnel != "c" else f"[{self.outside(other)[1]}]"
         peer = {"public_key": self.keys[tunnel, other].public, "endpoint": f"{outside}:{port or PORTS[tunnel]}",
                 "persistent_keepalive": keepalive, "allowed_ips": [*inner(tunnel, other), *more]}
         tunnels[f"wg{tunnel}"] = {"private_key_file": f"{tunnel}.key", "listen_port": listen,
