@@ -155,6 +155,6 @@ def slow_link(net):
     pair = wired(net, middle=bad.between).start()
     assert ping(pair.left.host, pair.right.inner(), interval=0.2) >= 2
     for reverse in (False, True):
-        flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), reverse=reverse, seconds=3)
+        flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), reverse=reverse, seconds=2)
         assert flow.bits_per_second > 400_000, flow
     assert bad.count["lost"] > 0, bad.count

@@ -12,6 +12,25 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 
 
+class Priority:
+    """Who goes first. A case that measures calls `take()`, or it would measure what else the machine does."""
+    taken = False
+
+    @classmethod
+    def take(cls):
+        """What this case starts from now on goes before the rest of the machine."""
+        cls.taken = True
+
+    @staticmethod
+    def apply(pid=None, nice=-15):
+        """Moves a session up, which the kernel schedules as one group (sched_autogroup); this one without a pid."""
+        try:
+            with open(f"/proc/{pid or os.getpid()}/autogroup", "w") as file:
+                file.write(str(nice))
+        except OSError:
+            os.setpriority(os.PRIO_PROCESS, pid or 0, nice)
+
+
 class Failed(Exception):
     """A program ended with a code other than 0, or did not end in time."""
 
@@ -23,7 +42,8 @@ def run(command, data=None, timeout=20, check=True, env=None):
         with deferred():
             child = subprocess.Popen(command, stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                                     env=environment(env), start_new_session=True)
+                                     env=environment(env), start_new_session=True,
+                                     preexec_fn=Priority.apply if Priority.taken else None)
         output = child.communicate(data, timeout)[0]
     except subprocess.TimeoutExpired:
         child.kill()
@@ -81,6 +101,8 @@ class Process:
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
+            if Priority.taken:
+                Priority.apply()
 
         with open(log, "ab") as output:
             output.write(f"$ {' '.join(command)}\n".encode())
