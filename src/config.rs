@@ -101,7 +101,7 @@ pub struct Wireguard {
     pub private_key: PrivateKey,
     /// `listen_port`; 0 lets the system choose.
     pub listen_port: u16,
-    /// `fwmark` of what is sent; 0 for none. If a peer has a default route and this is 0, a mark is chosen.
+    /// `fwmark` of what is sent; 0 for none, or [`MARK`].
     pub fwmark: u32,
     /// `mtu` in bytes.
     pub mtu: usize,
@@ -125,6 +125,10 @@ pub struct InterfaceAddress {
     /// The length of its network, in bits.
     pub prefix_len: u8,
 }
+
+/// The mark of a tunnel with a default route and `table = "auto"`, where the file gives none, and so the number of that
+/// route's table. As in wg-quick.
+pub const MARK: u32 = 51_820;
 
 /// Where routes go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

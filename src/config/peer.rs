@@ -60,8 +60,8 @@ pub(super) fn peers<'a>(
             peers.insert(name.to_owned(), peer);
         }
     }
-    keys.end(|_| "the same key".to_owned(), "a key for each peer of a tunnel");
-    prefixes.end(Value::found, "each prefix at one peer of a tunnel");
+    keys.end(|_, _| "the same key".to_owned(), "a key for each peer of a tunnel");
+    prefixes.end(|_, value| value.found(), "each prefix at one peer of a tunnel");
     (peers, routed)
 }
 

@@ -1,16 +1,19 @@
 //! `[wireguard.NAME]`
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 
 use adit_noise::PrivateKey;
+use adit_wireguard::Prefix;
 
 use super::endpoint::ADDRESS;
 use super::file::{Context, path};
 use super::peer::{self, Routed};
 use super::table::{Table, Value};
 use super::unique::Unique;
-use super::{Hooks, InterfaceAddress, Table as RoutingTable, Wireguard, key_file};
+use super::{Hooks, InterfaceAddress, MARK as DEFAULT_MARK, Table as RoutingTable, Wireguard, key_file};
 use crate::control::interface_name;
+use crate::net::route::MAIN;
 
 /// What an interface's name may be.
 const INTERFACE: &str = "an interface's name of 1 to 15 visible bytes, none of them '/', '%' or ':'";
@@ -18,6 +21,8 @@ const INTERFACE: &str = "an interface's name of 1 to 15 visible bytes, none of t
 const TABLE: &str = "\"auto\", \"off\" or a number from 1 to 4294967295";
 /// What `fwmark` may be.
 const MARK: &str = "a number from 0 to 4294967295, or a string as \"0xca6c\"";
+/// What `fwmark` may be with a default route.
+const TABLE_MARK: &str = "another number: with table = \"auto\" it is also the number of the default route's table, and 253 to 255 are the system's own";
 /// What wrong keys were probably meant to be.
 const HINTS: &[(&str, &str)] = &[
     (
@@ -29,8 +34,8 @@ const HINTS: &[(&str, &str)] = &[
     ("port", "did you mean listen_port?"),
     ("dns", "adit sets no DNS servers; a hook can"),
 ];
-/// The number of the main table.
-const MAIN: u32 = 254;
+/// Tables that the system fills itself: default, main and local (linux/rtnetlink.h, `RT_TABLE_*`).
+const SYSTEM: RangeInclusive<u32> = 253..=255;
 
 /// Every `[wireguard.NAME]`.
 pub(super) fn tunnels(root: &mut Table<'_>, context: &mut Context<'_>) -> BTreeMap<String, Wireguard> {
@@ -51,33 +56,33 @@ pub(super) fn tunnels(root: &mut Table<'_>, context: &mut Context<'_>) -> BTreeM
 struct Between<'a> {
     ports: Unique<'a, u16>,
     /// Routes by their tables.
-    routes: Unique<'a, (u32, adit_wireguard::Prefix)>,
+    routes: Unique<'a, (u32, Prefix)>,
     /// The first default route of each tunnel that gets a table of its own.
     defaults: Unique<'a, ()>,
 }
 
 impl<'a> Between<'a> {
-    fn routes(&mut self, table: RoutingTable, routed: &[Routed<'a>]) {
-        let (mut default, mut once) = (None, HashSet::new());
-        // What two peers of one tunnel claim is told there.
-        for (prefix, value) in routed.iter().filter(|(prefix, _)| once.insert(*prefix)) {
-            match table {
-                RoutingTable::Off => {}
-                RoutingTable::Auto if prefix.length() == 0 => default = default.or(Some(value)),
-                RoutingTable::Auto => self.routes.add((MAIN, *prefix), value),
-                RoutingTable::Number(number) => self.routes.add((number, *prefix), value),
-            }
-        }
-        if let Some(value) = default {
+    fn routes(&mut self, table: RoutingTable, fwmark: u32, routed: &[Routed<'a>]) {
+        let mut once = HashSet::new();
+        let default = |prefix: &Prefix| table == RoutingTable::Auto && prefix.length() == 0;
+        let second = !self.defaults.is_empty();
+        if let Some((_, value)) = routed.iter().find(|(prefix, _)| default(prefix)) {
             self.defaults.add((), value);
+        }
+        // What two peers of one tunnel claim is told there, and a second default route as such: neither is told again here.
+        for (prefix, value) in routed.iter().filter(|(prefix, _)| once.insert(*prefix)) {
+            if let Some(table) = table.of(*prefix, fwmark).filter(|_| !(second && default(prefix))) {
+                self.routes.add((table, *prefix), value);
+            }
         }
     }
 
     fn end(self) {
-        self.ports.end(Value::found, "a port that no other tunnel listens on, or 0");
-        self.routes.end(Value::found, "a prefix that no other tunnel routes in the same table; table = \"off\" or another table avoids it");
+        let found = Value::found;
+        self.ports.end(|_, value| found(value), "a port that no other tunnel listens on, or 0");
+        self.routes.end(|(table, _), value| format!("{} in table {table}", found(value)), "a prefix that no other tunnel routes in the same table; table = \"off\" or another table avoids it");
         self.defaults.end(
-            Value::found,
+            |(), value| found(value),
             "one tunnel with a default route and table = \"auto\"; give the others another table, or \"off\"",
         );
     }
@@ -94,7 +99,8 @@ fn tunnel<'a>(
     if let Some(value) = port.filter(|_| listen_port != 0) {
         between.ports.add(listen_port, &value);
     }
-    let fwmark = table.value("fwmark").and_then(|value| fwmark(&value)).unwrap_or(0);
+    let mark = table.value("fwmark");
+    let fwmark = mark.as_ref().and_then(fwmark).unwrap_or(0);
     let addresses = table.value("addresses").map(|value| addresses(&value)).unwrap_or_default();
     let mtu_value = table.value("mtu");
     let routing = table.value("table").and_then(|value| routing_table(&value)).unwrap_or(RoutingTable::Auto);
@@ -104,7 +110,11 @@ fn tunnel<'a>(
     let ipv6 = addresses.iter().any(|address| address.address.is_ipv6())
         || (routing != RoutingTable::Off && routed.iter().any(|(prefix, _)| prefix.address().is_ipv6()));
     let mtu = mtu_value.and_then(|value| mtu(&value, ipv6)).unwrap_or(MTU);
-    between.routes(routing, &routed);
+    let default = routing == RoutingTable::Auto && routed.iter().any(|(prefix, _)| prefix.length() == 0);
+    if let Some(mark) = mark.filter(|_| default && SYSTEM.contains(&fwmark)) {
+        mark.wrong(TABLE_MARK);
+    }
+    between.routes(routing, fwmark, &routed);
     table.end(HINTS);
     let table = routing;
     private_key.map(|private_key| Wireguard {
@@ -151,7 +161,7 @@ fn addresses(value: &Value<'_>) -> Vec<InterfaceAddress> {
         once.add(address.address, &element);
         Some(address)
     });
-    once.end(Value::found, "each address once");
+    once.end(|_, value| value.found(), "each address once");
     addresses
 }
 
@@ -172,6 +182,19 @@ fn fwmark(value: &Value<'_>) -> Option<u32> {
 fn hexadecimal(text: &str) -> Option<&str> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some(digits)
+}
+
+impl RoutingTable {
+    /// The number of the table that a route of a tunnel with this `fwmark` is in, if it is in any.
+    pub fn of(self, destination: Prefix, fwmark: u32) -> Option<u32> {
+        match self {
+            Self::Off => None,
+            Self::Number(number) => Some(number),
+            Self::Auto if destination.length() > 0 => Some(MAIN),
+            Self::Auto if fwmark == 0 => Some(DEFAULT_MARK),
+            Self::Auto => Some(fwmark),
+        }
+    }
 }
 
 fn routing_table(value: &Value<'_>) -> Option<RoutingTable> {

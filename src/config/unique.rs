@@ -23,14 +23,18 @@ impl<'a, K: Eq + Hash> Unique<'a, K> {
         self.seen.push((key, value.clone()));
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// Tells of each value that is there already, with the key and the line of the first. `what` shows it.
-    pub(super) fn end(mut self, what: impl Fn(&Value<'a>) -> String, allowed: &str) {
+    pub(super) fn end(mut self, what: impl Fn(&K, &Value<'a>) -> String, allowed: &str) {
         self.seen.sort_by_key(|(_, value)| value.at());
         let mut first = HashMap::new();
         for (key, value) in &self.seen {
             let before = *first.entry(key).or_insert(value);
             if before.at() != value.at() {
-                let found = format!("{}, after {} (line {})", what(value), before.path(), before.line());
+                let found = format!("{}, after {} (line {})", what(key, value), before.path(), before.line());
                 value.refused(found, allowed);
             }
         }

@@ -8,12 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use adit_wireguard::Prefix;
 
-use crate::config::{Config, InterfaceAddress, Table, Wireguard};
+use crate::config::{Config, InterfaceAddress, MARK, Table, Wireguard};
 use crate::net::route::{MAIN, Route};
 use crate::net::rule::{Family, Kind, Rule};
-
-/// The mark and the table of a default route that names none, as in wg-quick.
-const MARK: u32 = 51_820;
 
 /// A range of addresses in a routing table.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -66,18 +63,12 @@ impl Network {
         let kernels: BTreeSet<_> = tunnel.addresses.iter().filter_map(connected).collect();
         let mut ways = kernels.clone();
         for destination in tunnel.peers.values().flat_map(|peer| &peer.allowed_ips) {
-            let table = match tunnel.table {
-                Table::Off => continue,
-                Table::Number(table) => table,
-                Table::Auto if destination.length() == 0 => {
-                    let family = if destination.address().is_ipv6() { Family::V6 } else { Family::V4 };
-                    let mark = mark(tunnel);
-                    let kinds = [Kind::Unmarked { mark, table: mark }, Kind::Specific];
-                    self.rules.extend(kinds.map(|kind| Rule { family, kind }));
-                    mark
-                }
-                Table::Auto => MAIN,
-            };
+            let Some(table) = tunnel.table.of(*destination, tunnel.fwmark) else { continue };
+            if tunnel.table == Table::Auto && destination.length() == 0 {
+                let family = if destination.address().is_ipv6() { Family::V6 } else { Family::V4 };
+                let kinds = [Kind::Unmarked { mark: mark(tunnel), table }, Kind::Specific];
+                self.rules.extend(kinds.map(|kind| Rule { family, kind }));
+            }
             let way = Way { destination: *destination, table };
             ways.insert(way);
             self.routes.insert(way, name.to_owned());

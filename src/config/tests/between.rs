@@ -64,28 +64,64 @@ fn a_prefix_belongs_to_one_peer_of_a_tunnel() {
 #[test]
 fn a_prefix_is_routed_by_one_tunnel_in_a_table() {
     let net = "allowed_ips = [\"10.0.0.0/8\"]";
-    for (first, second, right) in [
-        ("", "", false),
-        ("table = \"auto\"", "table = 254", false),
-        ("table = 7", "table = 7", false),
-        ("table = 7", "table = 8", true),
-        ("table = 7", "", true),
-        ("table = \"off\"", "", true),
-        ("table = \"off\"", "table = \"off\"", true),
+    for (first, second, shared) in [
+        ("", "", Some(254)),
+        ("table = \"auto\"", "table = 254", Some(254)),
+        ("table = 7", "table = 7", Some(7)),
+        ("table = 7", "table = 8", None),
+        ("table = 7", "", None),
+        ("table = \"off\"", "", None),
+        ("table = \"off\"", "table = \"off\"", None),
     ] {
         let text = two((first, net), (second, net));
-        if right {
+        let Some(table) = shared else {
             read(&text).unwrap();
-        } else {
-            let found = "\"10.0.0.0/8\", after wireguard.wg0.peer.p.allowed_ips[0] (line 6)";
+            continue;
+        };
+        let found =
+            format!("\"10.0.0.0/8\" in table {table}, after wireguard.wg0.peer.p.allowed_ips[0] (line 6)");
+        refused(
+            &text,
+            "wireguard.wg1.peer.p.allowed_ips[0]",
+            &found,
+            "no other tunnel routes in the same table",
+        );
+    }
+}
+
+#[test]
+fn a_default_route_is_in_the_table_that_the_mark_names() {
+    let net = "allowed_ips = [\"0.0.0.0/0\"]";
+    for (first, second, shared) in [
+        ("", "table = 51820", Some(51_820)),
+        ("fwmark = 7", "table = 7", Some(7)),
+        ("table = 7", "fwmark = 7", Some(7)),
+        ("fwmark = 7", "table = 51820", None),
+        ("", "table = 254", None),
+        ("", "fwmark = 51820\ntable = 7", None),
+    ] {
+        let text = two((first, net), (second, net));
+        if let Some(table) = shared {
+            let lines = 6 + first.matches('\n').count();
+            let found = format!(
+                "\"0.0.0.0/0\" in table {table}, after wireguard.wg0.peer.p.allowed_ips[0] (line {lines})"
+            );
             refused(
                 &text,
                 "wireguard.wg1.peer.p.allowed_ips[0]",
-                found,
+                &found,
                 "no other tunnel routes in the same table",
             );
+        } else {
+            read(&text).unwrap();
         }
     }
+}
+
+#[test]
+fn two_default_routes_are_told_of_once() {
+    let net = "allowed_ips = [\"0.0.0.0/0\", \"::/0\"]";
+    assert_eq!(told(&two(("", net), ("", net))).lines().count(), 1);
 }
 
 #[test]

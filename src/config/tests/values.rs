@@ -91,6 +91,26 @@ fn an_interface_that_ipv6_is_routed_to_needs_its_least_mtu() {
 }
 
 #[test]
+fn a_mark_cannot_lead_a_default_route_into_a_table_of_the_system() {
+    let with = |lines: &str, prefix: &str| {
+        peer(&format!("allowed_ips = [\"{prefix}\"]")).replacen('\n', &format!("\n{lines}\n"), 1)
+    };
+    for (mark, right) in [(252, true), (253, false), (254, false), (255, false), (256, true)] {
+        let line = format!("fwmark = {mark}");
+        for default in ["0.0.0.0/0", "::/0"] {
+            if right {
+                read(&with(&line, default)).unwrap();
+            } else {
+                refused(&with(&line, default), "wireguard.wg0.fwmark", &mark.to_string(), "253 to 255");
+            }
+            read(&with(&format!("{line}\ntable = 7"), default)).unwrap();
+            read(&with(&format!("{line}\ntable = \"off\""), default)).unwrap();
+        }
+        read(&with(&line, "10.0.0.0/8")).unwrap();
+    }
+}
+
+#[test]
 fn addresses_keep_what_is_behind_their_prefix() {
     let addresses = one("addresses = [\"10.20.0.1/24\", \"fd20::1/64\", \"10.9.9.9\"]").addresses;
     let shown: Vec<_> = addresses.iter().map(ToString::to_string).collect();

@@ -69,7 +69,11 @@ fn sound(config: &Config) {
         for prefix in tunnel.peers.values().flat_map(|peer| &peer.allowed_ips) {
             let table = match tunnel.table {
                 Table::Off => continue,
-                Table::Auto if prefix.length() == 0 => continue,
+                Table::Auto if prefix.length() == 0 && tunnel.fwmark == 0 => 51_820,
+                Table::Auto if prefix.length() == 0 => {
+                    assert!(!(253..=255).contains(&tunnel.fwmark));
+                    tunnel.fwmark
+                }
                 Table::Auto => 254,
                 Table::Number(number) => number,
             };
