@@ -29,7 +29,7 @@ pub struct Imported {
 /// Stands for a key in a file that is there already. It is only checked that a key could be there.
 const ELSEWHERE: &[u8] = b"QEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEA=";
 
-/// Translates the wg-quick file of the interface `name`. Its keys are to be written to `NAME.key` and `NAME-PEER.psk` in the
+/// Translates the wg-quick file of the interface `name`. Its keys are to be written to `NAME.key` and `NAME@PEER.psk` in the
 /// folder `keys`, which is put into the configuration as it is.
 ///
 /// A peer is called by a comment of up to three words directly above its section or in it, else `peer-1`, `peer-2`, ..

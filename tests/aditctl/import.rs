@@ -44,8 +44,8 @@ fn keys_go_into_files_that_nobody_else_may_read_and_not_into_the_configuration()
     assert!(toml.contains("[wireguard.wg7]\n") && toml.contains("10.0.0.1/24"), "{toml}");
     assert!(!toml.contains(PRIVATE) && !toml.contains(PRESHARED), "{toml}");
     assert!(!said.contains(PRIVATE) && !said.contains(PRESHARED), "{said}");
-    assert_eq!(names(&keys), ["wg7-peer-1.psk", "wg7.key"]);
-    for (name, key) in [("wg7.key", PRIVATE), ("wg7-peer-1.psk", PRESHARED)] {
+    assert_eq!(names(&keys), ["wg7.key", "wg7@peer-1.psk"]);
+    for (name, key) in [("wg7.key", PRIVATE), ("wg7@peer-1.psk", PRESHARED)] {
         let path = keys.join(name);
         assert_eq!(fs::read_to_string(&path).expect("ours"), format!("{key}\n"));
         assert_eq!(fs::metadata(&path).expect("ours").permissions().mode() & 0o777, 0o600);
@@ -65,7 +65,7 @@ fn a_file_with_another_key_is_left_alone_and_then_nothing_is_written_or_printed(
     fs::write(&file, quick()).expect("ours");
     let keys = folder.path.join("keys");
     fs::create_dir(&keys).expect("ours");
-    let other = keys.join("wg7-peer-1.psk");
+    let other = keys.join("wg7@peer-1.psk");
     fs::write(&other, "another\n").expect("ours");
     let complaint = format!(
         "aditctl: {}: holds something else, and is not overwritten; name another --keys\n",
@@ -73,7 +73,7 @@ fn a_file_with_another_key_is_left_alone_and_then_nothing_is_written_or_printed(
     );
     assert_eq!(told(&import(&file, &keys)), (Some(1), "", &*complaint));
     assert_eq!(fs::read_to_string(&other).expect("ours"), "another\n");
-    assert_eq!(names(&keys), ["wg7-peer-1.psk"]);
+    assert_eq!(names(&keys), ["wg7@peer-1.psk"]);
 }
 
 #[test]

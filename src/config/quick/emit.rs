@@ -58,7 +58,8 @@ pub(super) fn emit(name: &str, sections: &Sections<'_>, keys: &Path, source: &So
         emitted.line(section.at, section.kind, "");
         let header = format!("[wireguard.{}.peer.{}]", key(name), key(peer));
         emitted.line(section.at, section.kind, &header);
-        emitted.peer(&keys.join(format!("{name}-{peer}.psk")), section, source, |setting| {
+        // '@' is in no peer's name, so that no two tunnels' peers have one file.
+        emitted.peer(&keys.join(format!("{name}@{peer}.psk")), section, source, |setting| {
             let prefix: Option<Prefix> = setting.value.parse().ok();
             prefix.is_none_or(|prefix| routed.get(&prefix) == Some(&at))
         });

@@ -54,7 +54,7 @@ fn the_example_of_the_manual_is_carried_over() {
     let files: Vec<_> =
         imported.secrets.iter().map(|(path, key)| (path.to_str().unwrap(), key.as_str())).collect();
     let keys = (format!("{PRIVATE}\n"), format!("{B}\n"));
-    assert_eq!(files, [("keys/wg0.key", keys.0.as_str()), ("keys/wg0-demo.psk", keys.1.as_str())]);
+    assert_eq!(files, [("keys/wg0.key", keys.0.as_str()), ("keys/wg0@demo.psk", keys.1.as_str())]);
     assert!(!imported.toml.contains(PRIVATE) && !imported.toml.contains(B), "{}", imported.toml);
     assert!(imported.toml.contains("\n# DNS = 10.200.100.1: adit sets no DNS servers"), "{}", imported.toml);
     assert!(
@@ -127,6 +127,21 @@ fn peers_are_called_by_their_comments() {
         names,
         ["north", "south", "Client-laptop-7", "peer-2", "peer-3", "anna", "peer-4", "peer-1", "peer-5"]
     );
+}
+
+#[test]
+fn two_tunnels_peers_never_have_one_key_file() {
+    let file = |tunnel: &str, peer: &str| {
+        let text =
+            interface("") + &format!("[Peer] # {peer}\nPublicKey = {A}\nPresharedKey = {B}\nAllowedIPs = \n");
+        import(tunnel, &text, Path::new("keys")).unwrap().secrets.pop().unwrap().0
+    };
+    let parts = ["a", "b", "a-b", "b-c", "c", "a-b-c", "_", "a.b", "b.c", "a_b", "b_c"];
+    let all = parts.iter().flat_map(|tunnel| parts.iter().map(|peer| file(tunnel, peer)));
+    assert_eq!(all.collect::<std::collections::HashSet<_>>().len(), parts.len() * parts.len());
+    // What stands between them is in no peer's name.
+    assert_ne!(file("a@b", "c"), file("a", "c"));
+    assert!(!crate::config::file::is_name("b@c"));
 }
 
 #[test]
