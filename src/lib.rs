@@ -17,3 +17,5 @@ pub mod log;
 pub mod net;
 pub mod privilege;
 pub mod status;
+#[cfg(test)]
+mod test_folder;

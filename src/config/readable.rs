@@ -56,6 +56,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::test_folder::Folder;
 
     fn found(folder: &Path, mode: u32) -> Metadata {
         let path = folder.join("file");
@@ -66,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_owner_the_group_and_the_others_have_bits_of_their_own() {
-        let folder = crate::config::tests::Folder::new("readable");
+        let folder = Folder::new();
         for (mode, owner, group, other) in [
             (0o600, true, false, false),
             (0o040, false, true, false),
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_entered_hides_a_file_that_could_be_read() {
-        let folder = crate::config::tests::Folder::new("hidden");
+        let folder = Folder::new();
         let found = found(folder.path(), 0o644);
         let path = folder.path().join("file");
         let reader = Reader { uid: found.uid() + 1, groups: vec![found.gid() + 1] };

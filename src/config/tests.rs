@@ -7,7 +7,7 @@ mod import;
 mod syntax;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -48,25 +48,4 @@ fn refused(text: &str, key: &str, found: &str, allowed: &str) {
     assert_eq!(mistakes.len(), 1, "{errors}");
     assert_eq!((mistakes[0].key.as_str(), mistakes[0].found.as_str()), (key, found), "{errors}");
     assert!(mistakes[0].allowed.contains(allowed), "{errors}");
-}
-
-/// A folder that is gone in the end.
-pub(super) struct Folder(PathBuf);
-
-impl Folder {
-    pub(super) fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("adit-config-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

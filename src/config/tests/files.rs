@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::PathBuf;
 
 use super::*;
 use crate::config::load;
+use crate::test_folder::Folder;
 
 /// A folder with a key file of mode 0600 and a configuration that names it.
-fn folder(name: &str) -> Folder {
-    let folder = Folder::new(name);
+fn folder() -> Folder {
+    let folder = Folder::new();
     fs::write(folder.path().join("wg0.key"), format!("{PRIVATE}\n")).unwrap();
     mode(&folder, 0o600);
     configure(&folder, "root", "");
@@ -41,7 +43,7 @@ fn refused(folder: &Folder, what: &[&str]) {
 
 #[test]
 fn a_key_file_is_read_from_the_folder_of_the_configuration() {
-    let folder = folder("loads");
+    let folder = folder();
     let config = loaded(&folder).unwrap();
     assert_eq!(&*config.wireguard["wg0"].private_key.to_base64(), PRIVATE);
     let path = |name| folder.path().join(name);
@@ -53,7 +55,7 @@ fn a_key_file_is_read_from_the_folder_of_the_configuration() {
 
 #[test]
 fn files_are_found_again_from_another_folder() {
-    let folder = folder("relative");
+    let folder = folder();
     let up = "../".repeat(std::env::current_dir().unwrap().components().count());
     let path = format!("{up}{}", folder.path().join("aditd.toml").display());
     let config = load(Path::new(&path)).unwrap();
@@ -62,7 +64,7 @@ fn files_are_found_again_from_another_folder() {
 
 #[test]
 fn a_configuration_that_others_can_write_is_refused() {
-    let folder = folder("writable");
+    let folder = folder();
     let file = folder.path().join("aditd.toml");
     chown(&file, None, Some(rustix::process::getegid().as_raw())).unwrap();
     for mode in [0o646, 0o642] {
@@ -75,7 +77,7 @@ fn a_configuration_that_others_can_write_is_refused() {
 
 #[test]
 fn a_key_file_that_others_can_read_is_refused() {
-    let folder = folder("modes");
+    let folder = folder();
     for (wrong, shown) in
         [(0o640, "0640"), (0o604, "0604"), (0o620, "0620"), (0o601, "0601"), (0o4644, "4644")]
     {
@@ -95,7 +97,7 @@ fn a_key_file_that_others_can_read_is_refused() {
 
 #[test]
 fn a_key_file_of_somebody_else_is_refused() {
-    let folder = folder("owner");
+    let folder = folder();
     let key = folder.path().join("wg0.key");
     if !rustix::process::geteuid().is_root() {
         return eprintln!("only root can give files away: not tested");
@@ -110,7 +112,7 @@ fn a_key_file_of_somebody_else_is_refused() {
 
 #[test]
 fn a_key_file_that_is_no_file_or_holds_no_key_is_refused() {
-    let folder = folder("content");
+    let folder = folder();
     let key = folder.path().join("wg0.key");
     for (content, what) in [
         (Vec::new(), "holds no key"),
@@ -138,7 +140,7 @@ fn a_key_file_that_is_no_file_or_holds_no_key_is_refused() {
 
 #[test]
 fn users_and_groups_have_to_exist() {
-    let folder = folder("users");
+    let folder = folder();
     configure(&folder, "adit-nobody", "");
     refused(
         &folder,
@@ -160,7 +162,7 @@ fn users_and_groups_have_to_exist() {
 
 #[test]
 fn a_configuration_that_is_no_text_is_refused() {
-    let folder = Folder::new("bytes");
+    let folder = Folder::new();
     let path = folder.path().join("aditd.toml");
     let told = || load(&path).unwrap_err().to_string();
     assert!(told().ends_with("found a file that cannot be read: No such file or directory (os error 2); allowed: a configuration file"));
@@ -173,7 +175,7 @@ fn a_configuration_that_is_no_text_is_refused() {
 
 #[test]
 fn files_that_a_reload_could_not_read_are_found() {
-    let folder = folder("unreadable");
+    let folder = folder();
     let config = loaded(&folder).unwrap();
     let key = folder.path().join("wg0.key");
     assert_eq!(config.unreadable_by("root").unwrap(), Vec::<PathBuf>::new());
