@@ -72,7 +72,7 @@ class Watch:
             raise AssertionError(f"dropped {self.dropped()}, wanted {wanted}") from None
 
     def came(self):
-        """The packets that came out of the tunnel; what the site itself sends (from 10.9.0.1, fd09::1, fe80::) left out."""
+        """What came out of the tunnel; without what the site itself sends (from 10.9.0.1, fd09::1, fe80::)."""
         time.sleep(0.1)
         return [data for _, data in self.inside.frames
                 if data[12:16] != OWN_V4 and data[8:24] != OWN_V6 and data[8:10] != b"\xfe\x80"]
@@ -141,7 +141,8 @@ def lengths(net):
 def replayed_by_a_peer(net, family):
     """Each type of message sent again, also from elsewhere, is dropped and counted; endpoint and session stay."""
     site, peer = met(net, family, shake=False)
-    site.device.set("peer", peer.keys.public, "endpoint", "192.0.2.2:51820" if family == "v4" else "[2001:db8::2]:51820")
+    endpoint = f"192.0.2.2:{PORT}" if family == "v4" else f"[2001:db8::2]:{PORT}"
+    site.device.set("peer", peer.keys.public, "endpoint", endpoint)
     # It asks; it is told to bring a cookie, asks again after 5 s, and gets its answer.
     assert ping(site.host, "10.9.0.2", count=1, wait=0.1) == 0
     asked = peer.receive(INITIATION)

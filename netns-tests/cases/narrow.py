@@ -79,7 +79,7 @@ def told_too_big(net):
     assert ping(pair.left.host, pair.right.inner()) == 3
     narrow = Capture(routers[0], "narrow")
     # The first is lost and tells its sender why; then its answer.
-    assert ping(pair.left.host, pair.right.inner(), count=3, size=1392, fragment=False, wait=0.3) < 3, "nothing is narrow"
+    assert ping(pair.left.host, pair.right.inner(), size=1392, fragment=False, wait=0.3) < 3, "nothing is narrow"
     assert ping(pair.left.host, pair.right.inner(), size=1392, fragment=False) == 3, "a packet of the device's MTU"
     flow = iperf3(pair.left.host, pair.right.host, pair.right.inner("v6"), size="4M")
     assert flow.bytes > 1 << 20, flow
@@ -127,7 +127,7 @@ def told_inside(net):
 #   a: adit ---- cuts everything, and spoils the fragments ---- b: adit
 @case(what=("in-order", "reordered", "copied", "lost"), limit=40)
 def fragments(net, what):
-    """Outer packets come in fragments that are out of order, copied or lost: what is whole arrives, nothing else does."""
+    """Outer packets in fragments that are out of order, copied or lost: what is whole arrives, nothing else."""
     bad = Impairer(mtu=600, only=frame.is_fragment)
     pair = wired(net, middle=bad.between).start()
     assert ping(pair.left.host, pair.right.inner()) == 3

@@ -55,7 +55,7 @@ def mapping_ends(net):
 #   a: adit, 10.1.0.2 ---- nat, forgets everything ---- b: adit
 @case(family=("v4", "v6"))
 def rebinding(net, family):
-    """A NAT that gives a flow another port three times: the peer follows each time, hardly a packet is lost either way."""
+    """A NAT gives a flow another port three times: the peer follows, and hardly a packet is lost either way."""
     nat = Nat()
     pair = hidden(net, nat, family=family)
     pair.start(first=pair.left)

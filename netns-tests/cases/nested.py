@@ -67,7 +67,8 @@ class Work:
         self.start = self.now()
 
     def now(self):
-        return (busy(self.pid), resident(self.pid), sum(self.site.host.statistic(link, "tx_bytes") for link in self.links))
+        sent = sum(self.site.host.statistic(link, "tx_bytes") for link in self.links)
+        return busy(self.pid), resident(self.pid), sent
 
     def spent(self):
         """Seconds of processor, KiB of memory, and bytes sent on the links since the beginning."""
@@ -141,7 +142,7 @@ def circle_ends(net):
 #   a: adit with peers b and c ---- wire ---- b: adit ---- c: adit on the same host, found through b
 @case()
 def onion(net):
-    """One device with two peers, the second found through the first: reached in two layers, and no harm when it loops."""
+    """One device with two peers, the second found through the first: two layers, and no harm when it loops."""
     pair = wired(net).start()
     a, b = pair.left, pair.right
     assert ping(a.host, b.inner()) == 3

@@ -17,7 +17,7 @@ def loose(host, value, *links):
 
 #   a: adit ==== wire, other ==== b: adit
 def twice_wired(net, right="adit"):
-    """A pair with a second cable, 203.0.113.0/24. What one host sends by one cable, the other may answer by the other."""
+    """A pair with a second cable, 203.0.113.0/24. What comes by one cable may be answered by the other."""
     pair = wired(net, right=right)
     a, b = pair.left, pair.right
     net.link(a.host, "other", b.host, "other")

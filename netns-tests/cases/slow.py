@@ -1,4 +1,5 @@
 """What takes minutes: run only when named."""
+import re
 import time
 
 from lab.case import SLOW, case
@@ -23,6 +24,25 @@ def rekey_under_load(net, peer):
     for sent, arrived, gap in results:
         assert arrived >= sent - spare and gap < 0.5, f"{arrived} of {sent} arrived, longest gap {gap:.2f} s"
     assert flow.lost < 0.01 * flow.packets, flow
+
+
+#   a: adit ---- wire ---- b: kernel
+@case(first=("adit-first", "kernel-first"), limit=220, group=SLOW)
+def rekey_with_the_kernel(net, first):
+    """With the kernel the keys are changed after 120 s, whoever began, and echoes and datagrams go on both ways."""
+    pair = wired(net, right="kernel")
+    a, b = pair.left, pair.right
+    pair.start(first=a if first == "adit-first" else b)
+    begin, other = (a, b) if first == "adit-first" else (b, a)
+    assert ping(begin.host, other.inner()) == 3
+    handshake = a.peer_state(b).handshake
+    echoes = a.host.start("ping", "-n", "-q", "-i", 0.02, "-w", 130, b.inner())
+    flow = iperf3(begin.host, other.host, other.inner(), udp=True, rate="2M", seconds=130)
+    echoes.wait(10)
+    assert a.peer_state(b).handshake > handshake + 100, "no new handshake"
+    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", echoes.output()).groups())
+    assert sent > 5000 and received >= sent - 5, f"{received} of {sent} echoes"
+    assert flow.lost < 0.005 * flow.packets, flow
 
 
 #   a: adit ---- wire ---- b: adit

@@ -309,7 +309,7 @@ def very_many_allowed_ips(net):
 
 @case()
 def allowed_ip_is_taken_away(net):
-    """allowed_ip with a minus takes that one away and no other; of one that is not there, or another peer's, nothing."""
+    """allowed_ip with a minus takes that one away and no other; one that is not there, or another peer's, stays."""
     device, first, second = single(net), keys().public, keys().public
     device.set("peer", first, "allowed-ips", "10.1.0.0/16,10.2.0.0/16,fd00::/64,0.0.0.0/0")
     device.set("peer", second, "allowed-ips", "10.3.0.0/16")

@@ -1,4 +1,4 @@
-"""X25519, ChaCha20-Poly1305 and XChaCha20-Poly1305 in plain Python: slow, short, and not adit's own (RFC 7748, 8439)."""
+"""X25519, ChaCha20-Poly1305 and XChaCha20-Poly1305 (RFC 7748, RFC 8439) in plain Python: slow, short, not adit's."""
 import struct
 
 PRIME = 2 ** 255 - 19

@@ -34,8 +34,8 @@ class Impairer:
     `rewrite(direction, frame)`     returns the frame to carry, or None to lose it
     `only(frame)`                   loss, copies, reordering and delay befall only the frames it is true of
 
-    A direction is "right" or "left", where the frame is going. Fragments of a cut are frames of their own: they are lost,
-    copied and reordered one by one.
+    A direction is "right" or "left", where the frame is going. Fragments of a cut are frames of their own: they are
+    lost, copied and reordered one by one.
     """
 
     def __init__(self, loss=0.0, duplicate=0.0, reorder=0.0, seed=1, rewrite=None, delay=0.0, jitter=0.0, rate=None,
