@@ -21,7 +21,7 @@ pub(super) fn of_history(history: &status::Configuration) -> Option<String> {
 pub(super) fn of_tunnel(config: &Wireguard, report: &status::Wireguard) -> Vec<String> {
     let mut warnings = Vec::new();
     if report.state == State::Down {
-        warnings.push("the interface is set down: set it up, then aditctl reload for its routes".to_owned());
+        warnings.push("the interface is set down: ip link set up brings it back".to_owned());
     }
     if report.listen_port == 0 {
         warnings.push("no UDP port is open: another program has it".to_owned());
