@@ -23,7 +23,7 @@ mod server;
 mod sockets;
 mod stamp;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use audit::Audit;
 pub use server::Server;

@@ -4,12 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+use rustix::fs::{FlockOperation, flock};
+use rustix::net::listen;
 
+use crate::net::unix::{SocketFile, bind_private};
 use crate::{config, privilege};
 
 /// The socket for those who may read.
@@ -121,33 +122,6 @@ fn make(path: &Path, owner: u32, group: Option<u32>) -> Result<(UnixListener, So
     Ok((listener, file))
 }
 
-/// A socket that nobody but this user can connect to. Its permissions are set before it has a name: unlike the process's
-/// umask they are no other thread's.
-fn bind_private(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
-    bind(&socket, &SocketAddrUnix::new(path)?)?;
-    let found = fs::symlink_metadata(path)?;
-    Ok((socket.into(), SocketFile { path: path.to_owned(), inode: (found.dev(), found.ino()) }))
-}
-
-/// A socket's file, removed on drop if it is still that one.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    inode: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.inode) {
-            // Failure leaves a stale socket, which the next daemon replaces.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
@@ -208,18 +182,6 @@ mod tests {
         let _sockets = Sockets::bind(&config).unwrap();
         let found = fs::metadata(config.directory.join(READ)).unwrap();
         assert_eq!((found.uid(), found.mode() & 0o7777), (1, 0o600));
-    }
-
-    #[test]
-    fn a_socket_is_private_from_its_first_moment() {
-        let folder = Folder::new();
-        // Whatever the umask is, the mode is not wider: this one is the widest that a shell's child has.
-        let path = folder.path().join("private");
-        let (_listener, file) = bind_private(&path).unwrap();
-        assert_eq!(mode(&path), 0o600);
-        assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        drop(file);
-        assert!(!path.exists());
     }
 
     #[test]

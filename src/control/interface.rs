@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use super::device::Shared;
 use super::uapi::Uapi;
 use super::{Command, Device, Remote, monitor};
-use crate::datapath::{Inbox, Tracer, Worker};
+use crate::datapath::{Tracer, Worker};
 use crate::net::link::{self, Settings};
 use crate::net::offload::Offloads;
 use crate::net::tun::{Tun, TunQueue};
@@ -134,8 +134,22 @@ impl Interface {
                 .spawn(run)
                 .context("cannot start the control thread")?
         };
-        serve(&uapi, &shared.inbox, end.clone())?;
-        Ok(Self { shared, ended, end, control: Some(control), uapi, index: link.index })
+        // What fails from here on ends the control thread too.
+        let interface = Self { shared, ended, end, control: Some(control), uapi, index: link.index };
+        interface.serve()?;
+        Ok(interface)
+    }
+
+    fn serve(&self) -> Result<()> {
+        let (uapi, inbox) = (self.uapi.clone(), self.shared.inbox.clone());
+        let farewell = Farewell(self.end.clone(), Ended::SocketGone);
+        let run = move || {
+            let _farewell = farewell;
+            uapi.serve(&inbox);
+        };
+        let listener = thread::Builder::new().name("uapi-listener".into());
+        listener.spawn(run).context("cannot serve the UAPI socket")?;
+        Ok(())
     }
 
     /// Waits for the end.
@@ -195,18 +209,6 @@ impl Drop for Interface {
             tracing::error!("the control thread panicked");
         }
     }
-}
-
-fn serve(uapi: &Arc<Uapi>, inbox: &Arc<Inbox<Command>>, end: mpsc::Sender<Ended>) -> Result<()> {
-    let (uapi, inbox, farewell) = (uapi.clone(), inbox.clone(), Farewell(end, Ended::SocketGone));
-    let run = move || {
-        let _farewell = farewell;
-        if let Err(error) = uapi.serve(&inbox) {
-            tracing::error!("UAPI socket: {error}");
-        }
-    };
-    thread::Builder::new().name("uapi-listener".into()).spawn(run).context("cannot serve the UAPI socket")?;
-    Ok(())
 }
 
 #[cfg(test)]

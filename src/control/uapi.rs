@@ -2,25 +2,30 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use adit_wireguard::uapi::{MAX_REQUEST, Request, emit_errno};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::inotify;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{Shutdown, listen, shutdown};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Command;
 use crate::datapath::Inbox;
 use crate::net::link;
+use crate::net::unix::{SocketFile, bind_private};
 
 /// Where `wg` looks for sockets.
 pub const SOCKETS: &str = "/var/run/wireguard";
+/// How often is looked whether the socket's file is there.
+const GLANCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+/// Clients that wait to be accepted at most.
+const BACKLOG: i32 = 128;
 /// Clients served at a time.
 const CLIENTS: usize = 64;
 /// How long a client may take for its next bytes.
@@ -29,9 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A listening UAPI socket.
 #[derive(Debug)]
 pub(super) struct Uapi {
-    path: PathBuf,
+    file: SocketFile,
     listener: UnixListener,
-    removed: AtomicBool,
 }
 
 impl Drop for Uapi {
@@ -47,7 +51,11 @@ impl Uapi {
     /// `AddrInUse` if another process serves that interface; otherwise what the system says.
     pub(super) fn bind(name: &str) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(SOCKETS)?;
-        let path = Path::new(SOCKETS).join(format!("{name}.sock"));
+        Self::bind_in(Path::new(SOCKETS), name)
+    }
+
+    fn bind_in(folder: &Path, name: &str) -> io::Result<Self> {
+        let path = folder.join(format!("{name}.sock"));
         if UnixStream::connect(&path).is_ok() {
             let text = format!("{} is served by another process", path.display());
             return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
@@ -56,61 +64,50 @@ impl Uapi {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-        let listener = UnixListener::bind(&path);
-        rustix::process::umask(before);
-        let listener = listener?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self { path, listener, removed: AtomicBool::new(false) })
+        let (listener, file) = bind_private(&path)?;
+        listen(&listener, BACKLOG)?;
+        Ok(Self { file, listener })
     }
 
-    /// Serves clients until the socket's file is gone. Then the process should end.
+    /// Serves clients until the socket's file is gone, which is seen within [`GLANCE`]. Then the interface should end.
     ///
-    /// # Errors
-    /// What the system says.
-    pub(super) fn serve(&self, inbox: &Arc<Inbox<Command>>) -> io::Result<()> {
-        let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-        let events =
-            inotify::WatchFlags::DELETE_SELF | inotify::WatchFlags::MOVE_SELF | inotify::WatchFlags::ATTRIB;
-        inotify::add_watch(&watch, &self.path, events)?;
+    /// It needs nothing that may have run out meanwhile: a kernel has 128 inotify instances for a user, and an interface
+    /// must not end for want of one.
+    pub(super) fn serve(&self, inbox: &Arc<Inbox<Command>>) {
         let clients = Arc::new(AtomicUsize::new(0));
-        while self.path.exists() {
-            let mut fds = [PollFd::new(&self.listener, PollFlags::IN), PollFd::new(&watch, PollFlags::IN)];
-            rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-            let (accepted, watched) = (fds[0].revents(), fds[1].revents());
-            if watched.contains(PollFlags::IN) {
-                let _ = rustix::io::read(watch.as_fd(), &mut [0_u8; 4096]);
-            }
-            if accepted.contains(PollFlags::IN) {
-                self.accept(inbox, &clients);
+        while !self.file.is_gone() {
+            let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
+            match poll(&mut fds, Some(&GLANCE)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => self.accept(inbox, &clients),
+                Err(error) => {
+                    tracing::error!("{}: {error}", self.file.path().display());
+                    std::thread::sleep(Duration::from_secs(1));
+                }
             }
         }
-        Ok(())
     }
 
-    /// Removes the socket's file, which ends [`Self::serve`]. Only the first time: a file that is there later is another
-    /// process's.
+    /// Removes the socket's file and ends [`Self::serve`].
     pub(super) fn remove(&self) {
-        if !self.removed.swap(true, Ordering::Relaxed) {
-            // It may be gone already: that is one of the ways to end.
-            let _ = fs::remove_file(&self.path);
-        }
+        self.file.remove();
+        // It wakes whoever serves. Failure only lets that wait for its next look.
+        let _ = shutdown(&self.listener, Shutdown::Both);
     }
 
     fn accept(&self, inbox: &Arc<Inbox<Command>>, clients: &Arc<AtomicUsize>) {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || self.file.is_gone() => return,
             Err(error) => {
                 // As when no descriptor is left: it lasts, and the client stays in the queue.
-                tracing::error!("{}: {error}", self.path.display());
+                tracing::error!("{}: {error}", self.file.path().display());
                 return std::thread::sleep(Duration::from_millis(100));
             }
         };
         if clients.fetch_add(1, Ordering::Relaxed) >= CLIENTS {
             clients.fetch_sub(1, Ordering::Relaxed);
-            return tracing::error!("{}: more than {CLIENTS} clients", self.path.display());
+            return tracing::error!("{}: more than {CLIENTS} clients", self.file.path().display());
         }
         let (inbox, guard) = (inbox.clone(), Client(clients.clone()));
         let serve = move || {
@@ -192,4 +189,57 @@ fn append(request: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
         *request = larger;
     }
     request.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::admin::tests::Folder;
+
+    fn serve(uapi: &Arc<Uapi>) -> std::thread::JoinHandle<()> {
+        let uapi = uapi.clone();
+        std::thread::spawn(move || uapi.serve(&Arc::default()))
+    }
+
+    #[test]
+    fn more_sockets_than_a_user_has_inotify_instances_are_served_until_they_are_removed() {
+        let folder = Folder::new();
+        let bind = |at| Arc::new(Uapi::bind_in(folder.path(), &format!("wg{at}")).unwrap());
+        let sockets: Vec<_> = (0..200).map(bind).collect();
+        let serving: Vec<_> = sockets.iter().map(serve).collect();
+        std::thread::sleep(Duration::from_millis(1_500));
+        assert_eq!(serving.iter().filter(|thread| thread.is_finished()).count(), 0);
+        // Half of them as wg-quick does it, half as the daemon does.
+        let begun = Instant::now();
+        for (at, uapi) in sockets.iter().enumerate() {
+            if at % 2 == 0 { fs::remove_file(uapi.file.path()).unwrap() } else { uapi.remove() }
+        }
+        serving.into_iter().for_each(|thread| thread.join().unwrap());
+        assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn who_serves_ends_at_once_when_its_own_process_removes_the_socket() {
+        let folder = Folder::new();
+        let uapi = Arc::new(Uapi::bind_in(folder.path(), "wg0").unwrap());
+        let serving = serve(&uapi);
+        std::thread::sleep(Duration::from_millis(100));
+        let begun = Instant::now();
+        uapi.remove();
+        serving.join().unwrap();
+        assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_socket_that_is_served_is_not_taken_and_a_stale_one_is_replaced() {
+        let folder = Folder::new();
+        let first = Uapi::bind_in(folder.path(), "wg0").unwrap();
+        let error = Uapi::bind_in(folder.path(), "wg0").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        drop(UnixListener::bind(folder.path().join("wg0.sock")).unwrap());
+        Uapi::bind_in(folder.path(), "wg0").unwrap();
+    }
 }

@@ -9,6 +9,7 @@ pub mod route;
 pub mod rule;
 pub mod tun;
 pub mod udp;
+pub mod unix;
 
 pub(crate) mod sys;
 
