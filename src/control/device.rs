@@ -293,7 +293,15 @@ impl Device {
                     tracing::error!("{}: peer {key} is not removed: it is not this caller's", self.name);
                     done = Errno::NotPermitted;
                 }
-                Change::Peer(key, change) => {
+                Change::Peer(key, mut change) => {
+                    let has = |prefix| self.tunnel.owner_of(prefix);
+                    for (prefix, owner) in self.owners.withhold(&key, &mut change, by, has) {
+                        tracing::error!(
+                            "{}: peer {key} is not given {prefix}: peer {owner} of the configuration file has it",
+                            self.name
+                        );
+                        done = Errno::NotPermitted;
+                    }
                     // As in the kernel, our own key among the peers is passed over.
                     if let Err(refused) = self.tunnel.change_peer(&key, change, now) {
                         tracing::error!("{}: peer {key}: {refused}", self.name);

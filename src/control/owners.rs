@@ -1,10 +1,12 @@
 //! Who made which peer. Nobody takes away what another owner made: neither a reload what `wg set` added, nor `wg syncconf`
-//! what the configuration file says.
+//! what the configuration file says. An allowed IP has one peer at a time, so to give it to another peer is to take it away:
+//! the file may, nobody else may take one of the file's.
 
 use std::collections::HashMap;
 
 use adit_noise::PublicKey;
 use adit_wireguard::uapi::Change;
+use adit_wireguard::{PeerChange, Prefix};
 
 use crate::status::Owner;
 
@@ -37,6 +39,27 @@ impl Owners {
             Change::ReplacePeers => Verdict::OwnOnly,
             Change::PrivateKey(_) | Change::ListenPort(_) | Change::Fwmark(_) => Verdict::Go,
         }
+    }
+
+    /// Takes out of a peer's change the allowed IPs that it would take away from another peer, of the file, and returns them
+    /// with that peer. `has` tells which peer has exactly that range now.
+    pub(super) fn withhold(
+        &self,
+        key: &PublicKey,
+        change: &mut PeerChange,
+        by: Owner,
+        has: impl Fn(Prefix) -> Option<PublicKey>,
+    ) -> Vec<(Prefix, PublicKey)> {
+        let mut withheld = Vec::new();
+        if by == Owner::File || self.0.is_empty() {
+            return withheld;
+        }
+        change.allowed_ips.retain(|(add, prefix)| {
+            let other = has(*prefix).filter(|other| *add && other != key && self.of(other) == Owner::File);
+            withheld.extend(other.map(|other| (*prefix, other)));
+            other.is_none()
+        });
+        withheld
     }
 }
 
@@ -89,6 +112,27 @@ mod tests {
         assert_eq!(owners.admit(&peer(), Owner::Uapi), Verdict::Go);
         assert_eq!(owners.admit(&peer(), Owner::File), Verdict::Go);
         assert_eq!(owners.of(&KEY), Owner::File);
+    }
+
+    #[test]
+    fn an_allowed_ip_of_the_file_goes_to_no_other_peer_but_by_the_file() {
+        let prefix = |text: &str| text.parse::<Prefix>().unwrap();
+        let (ours, theirs) = (prefix("10.30.0.0/16"), prefix("10.40.0.0/16"));
+        let has = |prefix| (prefix == ours).then_some(KEY);
+        let other = PublicKey::from_bytes([8; 32]);
+        let wanted =
+            || PeerChange { allowed_ips: vec![(true, ours), (true, theirs)], ..PeerChange::default() };
+        let mut owners = Owners::default();
+        let withheld = |owners: &Owners, key, by, mut change| {
+            (owners.withhold(key, &mut change, by, has), change.allowed_ips.len())
+        };
+        assert_eq!(withheld(&owners, &other, Owner::Uapi, wanted()), (vec![], 2), "there is no file");
+        owners.admit(&peer(), Owner::File);
+        assert_eq!(withheld(&owners, &other, Owner::Uapi, wanted()), (vec![(ours, KEY)], 1));
+        assert_eq!(withheld(&owners, &other, Owner::File, wanted()), (vec![], 2));
+        assert_eq!(withheld(&owners, &KEY, Owner::Uapi, wanted()), (vec![], 2), "it is its own");
+        let gives_back = PeerChange { allowed_ips: vec![(false, ours)], ..PeerChange::default() };
+        assert_eq!(withheld(&owners, &other, Owner::Uapi, gives_back), (vec![], 1));
     }
 
     #[test]

@@ -55,6 +55,15 @@ impl<V: Copy + Eq> AllowedIps<V> {
         }
     }
 
+    /// Whom `prefix` itself belongs to, whatever longer and shorter ones there are.
+    #[must_use]
+    pub fn get(&self, prefix: Prefix) -> Option<V> {
+        match prefix.address() {
+            IpAddr::V4(v4) => self.v4.get(v4.to_bits(), prefix.length()),
+            IpAddr::V6(v6) => self.v6.get(v6.to_bits(), prefix.length()),
+        }
+    }
+
     /// Every prefix of `value`, in ascending order.
     #[must_use]
     pub fn prefixes_of(&self, value: V) -> Vec<Prefix> {

@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::message::{self, Message};
 use crate::peer::Peer;
 use crate::responder::Initiation;
-use crate::{AllowedIps, Endpoint, Output, PeerId, PeerStatus, Refused};
+use crate::{AllowedIps, Endpoint, Output, PeerId, PeerStatus, Prefix, Refused};
 
 /// Most peers that one call of [`Tunnel::handle_timeout`] looks at, so that many deadlines at once (an interface that
 /// comes up) do not keep the caller from its other work for long.
@@ -49,6 +49,12 @@ impl Tunnel {
     /// All that can be told of the peers, in the order of their creation.
     pub fn peers(&self) -> impl Iterator<Item = PeerStatus> {
         self.peers.values().map(Peer::status)
+    }
+
+    /// The peer that has exactly this range among its own.
+    #[must_use]
+    pub fn owner_of(&self, prefix: Prefix) -> Option<PublicKey> {
+        self.peers.get(&self.routes.get(prefix)?).map(|peer| peer.public_key)
     }
 
     /// Handshakes that were completed, with any peer.

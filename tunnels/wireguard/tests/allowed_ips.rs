@@ -29,6 +29,10 @@ impl Model {
         holding.max_by_key(|(held, _)| held.length()).map(|(_, value)| *value)
     }
 
+    fn get(&self, prefix: Prefix) -> Option<u8> {
+        self.0.iter().find(|(held, _)| *held == prefix).map(|(_, value)| *value)
+    }
+
     fn prefixes_of(&self, value: u8) -> Vec<Prefix> {
         let mut prefixes: Vec<_> =
             self.0.iter().filter(|(_, held)| *held == value).map(|(prefix, _)| *prefix).collect();
@@ -42,6 +46,15 @@ enum Step {
     Insert(Prefix, u8),
     Remove(Prefix, u8),
     RemoveAll(u8),
+}
+
+impl Step {
+    fn prefix(&self) -> Option<Prefix> {
+        match self {
+            Self::Insert(prefix, _) | Self::Remove(prefix, _) => Some(*prefix),
+            Self::RemoveAll(_) => None,
+        }
+    }
 }
 
 /// Addresses that often share long prefixes: few distinct bytes.
@@ -86,6 +99,7 @@ proptest! {
     ) {
         let mut table = AllowedIps::new();
         let mut model = Model::default();
+        let prefixes: Vec<_> = steps.iter().filter_map(|(step, ..)| step.prefix()).collect();
         for (step, pick, known) in steps {
             // Half of the removals aim at what is there.
             let step = match step {
@@ -113,6 +127,9 @@ proptest! {
             for (prefix, _) in &model.0 {
                 let address = prefix.address();
                 prop_assert_eq!(table.lookup(address), model.lookup(address));
+            }
+            for prefix in &prefixes {
+                prop_assert_eq!(table.get(*prefix), model.get(*prefix));
             }
         }
         for value in 0..4 {

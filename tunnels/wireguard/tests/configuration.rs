@@ -136,8 +136,11 @@ fn a_range_belongs_to_the_last_that_claims_it() {
     let second = party.change(&two, ranges(&["10.1.0.0/16"], &[]), at);
     assert_eq!(party.routes.lookup(address("10.1.2.3")), Some(second));
     assert_eq!(party.routes.lookup(address("10.2.0.1")), Some(first));
+    assert_eq!(party.tunnel.owner_of(prefix("10.0.0.0/8")), Some(one));
+    assert_eq!(party.tunnel.owner_of(prefix("10.2.0.0/16")), None, "within another is not the same");
     party.change(&two, ranges(&["10.0.0.0/8"], &[]), at);
     assert_eq!(party.routes.lookup(address("10.2.0.1")), Some(second));
+    assert_eq!(party.tunnel.owner_of(prefix("10.0.0.0/8")), Some(two));
     party.change(&one, ranges(&[], &["10.0.0.0/8"]), at);
     assert_eq!(party.routes.lookup(address("10.2.0.1")), Some(second), "not the first's to remove");
     let shown: Vec<_> = party.tunnel.peers().map(|peer| peer.allowed_ips).collect();

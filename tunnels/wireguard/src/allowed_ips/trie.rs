@@ -96,6 +96,18 @@ impl<K: Bits, V: Copy + Eq> Trie<K, V> {
         found
     }
 
+    /// The value of exactly this prefix.
+    pub(super) fn get(&self, key: K, length: u8) -> Option<V> {
+        let mut at = self.root;
+        loop {
+            let node = self.nodes.get(at as usize)?;
+            if node.length >= length {
+                return node.value.filter(|_| node.length == length && node.key == key);
+            }
+            at = node.child(key);
+        }
+    }
+
     /// Gives a prefix its value, and returns the one it had. Bits of `key` behind `length` must be zero.
     pub(super) fn insert(&mut self, key: K, length: u8, value: V) -> Option<V> {
         let mut link = Link::Root;
