@@ -114,6 +114,21 @@ def resolved_again(net, how):
 
 
 @case()
+def remembered(net):
+    """A daemon that starts where nobody resolves the name looks for the peer where it was, and says so."""
+    pair, a, b, dns = named(net, "192.0.2.2")
+    b.start()
+    a.start()
+    assert reaches(a.host, pair.right.inner(), 8)
+    a.kill()
+    dns.names = {}
+    a.start()
+    until(lambda: peer_of(a)["endpoint"] == pair.right.endpoint(), 8, "where it was")
+    assert reaches(a.host, pair.right.inner(), 8)
+    assert any("cannot be resolved" in warning for warning in peer_of(a)["warnings"]), peer_of(a)
+
+
+@case()
 def forgotten(net):
     """A tunnel that is removed has its names asked for no more."""
     pair, a, b, dns = named(net)

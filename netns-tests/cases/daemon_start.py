@@ -146,9 +146,20 @@ FAILURES = {
 }
 
 
+def but_guards(text):
+    """Routes and rules without the daemon's guards and rules."""
+    if not isinstance(text, str):
+        return text
+    return "".join(line for line in text.splitlines(True)
+                   if "proto 173" not in line or not (line.startswith("unreachable") or "lookup" in line))
+
+
 @case(how=tuple(FAILURES))
 def fails(net, how):
-    """A start that fails ends with 1 and the reason, and leaves no address, route, rule, guard, socket or device."""
+    """A start that fails ends with 1 and the reason, and leaves no address, route into a tunnel, socket or device.
+
+    It lets nothing out either: the guards stay, and so do the rules that lead to that of a default route.
+    """
     pair = wired(net)
     a = gateway(pair, pair.left)
     name = pair.left.device.name
@@ -159,24 +170,30 @@ def fails(net, how):
     assert code == 1, f"exit {code}: {output}"
     said = {"port_taken": f"listen_port {PORT}", "device_exists": name, "pre_up_fails": "exit 7", "second_tunnel": f"{PORT + 5}"}
     assert said[how] in output and "cannot undo" not in output, output
-    after = everything(a.host)
+    after = {what: but_guards(text) for what, text in everything(a.host).items()}
     assert after == before, {what: (before[what], after[what]) for what in before if before[what] != after[what]}
+    assert {"10.9.0.0/24", "fd09::/64", "0.0.0.0/0", "::/0"} <= a.guards()
+    for address in ("10.9.0.2", "fd09::2", "203.0.113.1", "2001:db8:ffff::1"):
+        code, said = a.host.attempt("ip", "route", "get", address)
+        assert code and "unreachable" in said.lower() or "No route to host" in said, f"{address}: {said}"
     assert not os.listdir(a.sockets) or os.listdir(a.sockets) == ["lock"], os.listdir(a.sockets)
     assert not {found for found in set(os.listdir(SOCKETS)) - sockets if str(os.getpid()) in found}
 
 
-@case()
-def second_daemon(net):
-    """A second daemon with the same folder of sockets is refused, and the first one is left as it was."""
+@case(same=("namespace", "folder"))
+def second_daemon(net, same):
+    """A second daemon in the same namespace or with the same sockets is refused, and the first one is left as it was."""
     pair = wired(net)
     a, b = gateways(pair)
-    a.start()
     b.start()
-    other = Daemon(a.host)
-    other.sockets = other.config["admin"]["directory"] = a.sockets
+    a.start()
+    before = everything(a.host, a)
+    other = Daemon(a.host if same == "namespace" else net.host("c"))
+    if same == "folder":
+        other.sockets = other.config["admin"]["directory"] = a.sockets
     code, output = other.attempt()
     assert code == 1 and "another aditd" in output, f"exit {code}: {output}"
-    assert reaches(a.host, pair.right.inner()) and a.status()["pid"] == a.process.pid
+    assert everything(a.host, a) == before and reaches(a.host, pair.right.inner())
 
 
 @case()

@@ -34,6 +34,12 @@ def toml(table, path=()):
     return text + "".join(toml(value, (*path, key)) for key, value in table.items() if isinstance(value, dict))
 
 
+def forget_namespace(number):
+    """Takes away the lock that a daemon leaves for each network namespace."""
+    if os.path.exists(path := f"/run/aditd-net-{number}.lock"):
+        os.unlink(path)
+
+
 class Connection(http.client.HTTPConnection):
     """HTTP over a socket of the file system."""
 
@@ -55,6 +61,7 @@ class Daemon:
         self.folder = tempfile.mkdtemp(prefix="adit-netns-")
         host.net.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         os.chmod(self.folder, 0o711)
+        host.net.stack.callback(forget_namespace, os.stat(f"/run/netns/{host.netns}").st_ino)
         self.file, self.sockets, self.state = (f"{self.folder}/{name}" for name in ("aditd.toml", "run", "state"))
         self.config = {"gateway": {"name": host.name, "state": self.state, "user": user, "workers": 1},
                        "admin": {"directory": self.sockets}, "log": {"level": level}, "wireguard": {}}
@@ -170,10 +177,12 @@ class Daemon:
 
     def guards(self):
         """What is held back: the ranges behind which an unreachable route of ours stands, over all tables."""
-        lines = [line for family in ("-4", "-6")
-                 for line in self.host.ip(f"{family} route show table all type unreachable").splitlines()]
-        return {line.split()[1].replace("default", "0.0.0.0/0" if ":" not in line else "::/0")
-                for line in lines if f"metric {GUARD_METRIC}" in line}
+        found = set()
+        for family, whole in (("-4", "0.0.0.0/0"), ("-6", "::/0")):
+            for line in self.host.ip(f"{family} route show table all type unreachable").splitlines():
+                if f"metric {GUARD_METRIC}" in line:
+                    found.add(line.split()[1].replace("default", whole))
+        return found
 
 
 def everything(host, *daemons):
