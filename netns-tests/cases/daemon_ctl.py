@@ -1,4 +1,4 @@
-"""aditctl and the admin sockets: what is told is true, who may ask is who should, and what was asked is in the trail."""
+"""aditctl and the admin sockets: what is told is true, who asks may, and what was asked is in the trail."""
 import copy
 import json
 import os
@@ -31,12 +31,13 @@ def scene(net, **admin):
 def user(a, name, *groups, words=("status",)):
     """aditctl as somebody; (code, output)."""
     groups = ["--groups", ",".join(groups)] if groups else ["--clear-groups"]
-    return a.host.attempt("setpriv", f"--reuid={name}", f"--regid={name}", *groups, ADITCTL, "--socket", a.sockets, *words)
+    become = ["setpriv", f"--reuid={name}", f"--regid={name}", *groups]
+    return a.host.attempt(*become, ADITCTL, "--socket", a.sockets, *words)
 
 
 @case()
 def agrees_with_wg(net):
-    """The status agrees with `wg show` in every value they share, and with its own schema, drops and warnings and all."""
+    """The status agrees with `wg show` in every value they share, and with its own schema in all."""
     pair, a, b = scene(net)
     assert ping(a.host, pair.right.inner(), count=20, size=1000)
     a.host.attempt("ping", "-c1", "-W0.2", "10.9.0.99")
@@ -163,7 +164,7 @@ def roles(net):
 
 @case()
 def audit(net):
-    """The trail has a line for each start, reload, trace and end: when, who, by which way, with what result; only added to."""
+    """The trail tells of each start, reload, trace and end: when, who, by which way, with what result."""
     pair, a, b = scene(net)
     a.reload()
     a.config["wireguard"][pair.left.device.name]["mtu"] = 7
@@ -183,7 +184,8 @@ def audit(net):
         ("reload", "signal", "attempt"), ("reload", "signal", "ok"),
         ("trace", "write.sock", "ok"), ("stop", "daemon", "ok")], entries
     times = [entry["time"] for entry in entries]
-    assert times == sorted(times) and all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", time) for time in times)
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"
+    assert times == sorted(times) and all(re.fullmatch(stamp, time) for time in times)
     assert all(entry["who"]["uid"] == 0 for entry in entries if entry["via"] != "daemon"), "not root's requests"
     assert all(entry["who"]["user"] == "nobody" for entry in entries if entry["via"] == "daemon"), entries[0]
     assert "mtu" in entries[5]["detail"] and pair.left.device.name in entries[7]["detail"]
@@ -199,13 +201,13 @@ def audit(net):
     assert "mtu 1300" in a.host.ip(f"link show {pair.left.device.name}")
 
 
-WRONG_KEYS = ("", "\n", "abc\n", "A" * 44, "A" * 43 + "=\n", "A" * 43 + "=x", " " + "A" * 43 + "=", "A" * 42 + "==", "é" * 22,
-              "A" * 42 + "B=\n", "A" * 43 + "= \n\n", "A" * 43 + "=\n" + "A" * 43 + "=\n")
+WRONG_KEYS = ("", "\n", "abc\n", "A" * 44, "A" * 43 + "=\n", "A" * 43 + "=x", " " + "A" * 43 + "=", "A" * 42 + "==",
+              "é" * 22, "A" * 42 + "B=\n", "A" * 43 + "= \n\n", "A" * 43 + "=\n" + "A" * 43 + "=\n")
 
 
 @case()
 def keys_as_wg(net):
-    """genkey, genpsk and pubkey: byte for byte wg's, in what they print, in what they refuse, and in their exit codes."""
+    """genkey, genpsk, pubkey: byte for byte wg's, in what they print, what they refuse, and in their exit codes."""
     host = net.host("a")
 
     def both(words, data=None):
@@ -225,6 +227,6 @@ def keys_as_wg(net):
             f"{text!r}: wg says {wg_code} {wg_said!r}, aditctl {code} {said!r}"
     for mask, warned in (("022", True), ("077", False), ("024", True), ("037", False)):
         for word in ("genkey", "genpsk"):
-            said = [host.attempt("sh", "-c", f"umask {mask}; rm -f {net.folder}/k; {program} {word} > {net.folder}/k")[1]
-                    for program in ("wg", ADITCTL)]
+            run = f"umask {mask}; rm -f {net.folder}/k; exec %s {word} > {net.folder}/k"
+            said = [host.attempt("sh", "-c", run % program)[1] for program in ("wg", ADITCTL)]
             assert said[0] == said[1] and ("world accessible" in said[1]) == warned, (mask, said)

@@ -72,7 +72,7 @@ def write(path, text):
 #   a: wg-quick, then aditd with the same file imported ---- wire ---- b: wg-quick
 @case(kind=tuple(LINES))
 def as_wg_quick(net, kind):
-    """The same file under wg-quick and, imported, under aditd: same addresses, routes, MTU, peers, hooks; and it works."""
+    """A file under wg-quick and, imported, under aditd: the same addresses, routes, MTU, peers, hooks; and it works."""
     pair = wired(net)
     psk, (extra, allowed) = preshared_key(), LINES[kind]
     quick = {"WG_QUICK_USERSPACE_IMPLEMENTATION": program("adit")[0], "PATH": f"{net.folder}:{os.environ['PATH']}"}
@@ -118,12 +118,14 @@ def as_wg_quick(net, kind):
 
 @case()
 def refusals(net):
-    """A file that is no wg-quick file ends with 1 and the line, prints and writes nothing; another key is not overwritten."""
+    """What is no wg-quick file ends with 1 and the line; nothing is printed, and no other key overwritten."""
     pair = wired(net)
     host, folder = pair.left.host, f"{net.folder}/keys"
-    command = lambda path: host.attempt("sh", "-c", f"exec {ADITCTL} import {path} --keys {folder} 2>&1 >{net.folder}/out")
-    for number, (text, line) in enumerate((("[Interface]\nPrivateKey = short\n", "line 2"), ("[Interface]\nNoSuch = 1\n", "line 2"),
-                                           ("PrivateKey = x\n", "line 1"), ("", ""))):
+    run = f"exec {ADITCTL} import %s --keys {folder} 2>&1 >{net.folder}/out"
+    command = lambda path: host.attempt("sh", "-c", run % path)
+    wrong = (("[Interface]\nPrivateKey = short\n", "line 2"), ("[Interface]\nNoSuch = 1\n", "line 2"),
+             ("PrivateKey = x\n", "line 1"), ("", ""))
+    for number, (text, line) in enumerate(wrong):
         code, said = command(write(f"{net.folder}/w{number}.conf", text))
         assert code == 1 and (line in said or f":{line[-1:]}:" in said), f"{text!r}: exit {code}: {said}"
         assert open(f"{net.folder}/out").read() == "" and not os.path.exists(folder), said

@@ -23,7 +23,7 @@ HOOKS = ("pre_up", "post_up", "pre_down", "post_down")
 #   a: aditd with hooks ---- wire ---- b: aditd
 @case()
 def hooks(net):
-    """Hooks run in their order around up and down, know the interface, find it there or not, and may use the network."""
+    """Hooks run in their order around up and down, know the interface, find it or not, and may use the network."""
     pair = wired(net)
     a, b = gateways(pair)
     name, told = pair.left.device.name, f"{a.folder}/told"
@@ -31,7 +31,8 @@ def hooks(net):
     os.chown(told, NOBODY.pw_uid, -1)
     there = "ip -o address show %i 2>/dev/null | grep -qs 10.9.0.1 && echo there || echo not"
     a.config["wireguard"][name]["hooks"] = {
-        hook: [f"echo {hook} one %i $ADIT_INTERFACE >> {told}", f"echo {hook} two $({there}) >> {told}"] for hook in HOOKS}
+        hook: [f"echo {hook} one %i $ADIT_INTERFACE >> {told}", f"echo {hook} two $({there}) >> {told}"]
+        for hook in HOOKS}
     a.config["wireguard"][name]["hooks"]["post_up"].append("ip route add 10.66.0.0/16 dev %i")
     a.start()
     b.start()
@@ -39,14 +40,14 @@ def hooks(net):
     assert reaches(a.host, pair.right.inner())
     a.stop()
     seen = open(told).read().splitlines()
-    wanted = [line for hook in HOOKS for line in (f"{hook} one {name} {name}",
-                                                  f"{hook} two {'there' if hook in ('post_up', 'pre_down') else 'not'}")]
+    finds = {"pre_up": "not", "post_up": "there", "pre_down": "there", "post_down": "not"}
+    wanted = [line for hook in HOOKS for line in (f"{hook} one {name} {name}", f"{hook} two {finds[hook]}")]
     assert seen == wanted, seen
 
 
 @case()
 def hooks_of_a_reload(net):
-    """A reload runs the hooks of what it adds and removes, once; one that fails after the fact is told and stops nothing."""
+    """A reload runs the hooks of what it adds and removes, once; one that fails after the fact is told."""
     pair = wired(net)
     a, b = gateways(pair)
     told, name = f"{a.folder}/told", pair.left.device.name

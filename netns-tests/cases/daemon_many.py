@@ -36,7 +36,8 @@ def peers(net):
     a, b = gateways(pair)
     name = pair.left.device.name
     for number in range(PEERS):
-        a.peer(name, f"p{number}", stranger(), [f"10.{100 + number // 256}.{number % 256}.0/24", f"fd44:{number:x}::/32"])
+        ranges = [f"10.{100 + number // 256}.{number % 256}.0/24", f"fd44:{number:x}::/32"]
+        a.peer(name, f"p{number}", stranger(), ranges)
     b.start()
     took, _ = timed(f"start with {PEERS} peers", a.start)
     assert took < 20

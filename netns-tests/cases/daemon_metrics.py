@@ -55,7 +55,7 @@ def scrape(a):
 
 @case()
 def values(net):
-    """A scrape has the names that WireGuard's exporters have, and the values of `wg show`; also over the unix socket."""
+    """A scrape has the names of WireGuard's exporters and the values of `wg show`; also over the unix socket."""
     pair, a, b = scene(net)
     name, key = pair.left.device.name, pair.right.keys.public
     iperf3(a.host, b.host, pair.right.inner(), size="1M")
@@ -63,7 +63,8 @@ def values(net):
     shown = pair.left.peer_state(pair.right)
     samples = scrape(a)
     one = {"interface": name, "public_key": key, "friendly_name": "other"}
-    for metric, value in (("wireguard_sent_bytes_total", shown.sent), ("wireguard_received_bytes_total", shown.received)):
+    counts = {"wireguard_sent_bytes_total": shown.sent, "wireguard_received_bytes_total": shown.received}
+    for metric, value in counts.items():
         (labels, told), = samples[metric]
         assert one.items() <= labels.items() and set(labels["allowed_ips"].split(",")) == set(shown.allowed_ips), labels
         assert value > 3_000 and told == value, f"{metric}: {told}, wg says {value}"
@@ -79,7 +80,8 @@ def values(net):
         assert packets >= batches > 0 and ends == sorted(ends) and ends[-1] == batches
     assert samples["process_open_fds"][0][1] > 10 and samples["process_resident_memory_bytes"][0][1] > 1e6
     code, text = a.http("GET", "/metrics")
-    assert code == 200 and {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"} == set(samples)
+    names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if line[0] != "#"}
+    assert code == 200 and names == set(samples)
     code, text = a.http("GET", "/metrics", headers={"Accept": "application/openmetrics-text"})
     assert code == 200 and text.endswith("# EOF\n")
     assert fetch(a.host, f"{LISTEN}/v1/status")[0] == 404, "more than metrics is told over TCP"
@@ -88,7 +90,7 @@ def values(net):
 
 @case()
 def states(net):
-    """A tunnel that is set down or gone, a reload that is refused and warnings show in the metrics, and go away again."""
+    """A tunnel set down or gone, a refused reload, and warnings show in the metrics, and go away again."""
     pair, a, b = scene(net)
     name = pair.left.device.name
     value = lambda metric: scrape(a)[metric][0][1]
@@ -126,12 +128,12 @@ def dashboard():
 #   a: aditd, scraped by prometheus every second; a flow, drops, reloads ---- wire ---- b: aditd
 @case(limit=60)
 def prometheus(net):
-    """Prometheus takes a scrape; each query of the dashboard has an answer from the daemon's real output; alerts are sound."""
+    """Each query of the dashboard has an answer in Prometheus from the daemon's real output; alerts are sound."""
     pair, a, b = scene(net)
     rules = f"{ROOT}/configs/prometheus-rules.yaml"
     with open(f"{net.folder}/prometheus.yml", "w") as file:
-        file.write(f"global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ {rules} ]\nscrape_configs:\n"
-                   f"  - job_name: adit\n    static_configs: [ {{ targets: [ '{LISTEN}' ] }} ]\n")
+        file.write(f"global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ {rules} ]\n"
+                   f"scrape_configs:\n  - job_name: adit\n    static_configs: [ {{ targets: [ '{LISTEN}' ] }} ]\n")
     assert "SUCCESS" in a.host.run(program("promtool"), "check", "rules", rules)
     checked = a.host.attempt("promtool", "check", "metrics", data=fetch(a.host, f"{LISTEN}/metrics")[1])
     assert checked == (0, ""), f"promtool check metrics: {checked}"
@@ -170,5 +172,5 @@ def prometheus(net):
     groups = ask("rules")["data"]["groups"]
     assert [rule for group in groups for rule in group["rules"] if rule["health"] == "err"] == []
     a.host.ip(f"link set {pair.left.device.name} down")
-    until(lambda: any(alert["labels"]["alertname"] == "AditTunnelNotUp" for alert in ask("alerts")["data"]["alerts"]), 8,
-          "the alert about a tunnel that is down", step=0.2)
+    alerts = lambda: [alert["labels"]["alertname"] for alert in ask("alerts")["data"]["alerts"]]
+    until(lambda: "AditTunnelNotUp" in alerts(), 8, "the alert about a tunnel that is down", step=0.2)

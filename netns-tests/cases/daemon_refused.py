@@ -63,7 +63,8 @@ def mistakes(net):
     a.peer(pair.left.device.name, "new", keys().public, ["10.72.0.0/16"])
     lines = open(a.write().file).read().splitlines()
     places = [next(number for number, line in enumerate(lines, 1) if word in line) for word in ("131071", "/33")]
-    refused(a, rf"aditd\.toml:{places[0]}:\d+: wireguard\.{x}\.listen_port", rf"aditd\.toml:{places[1]}:\d+: .*allowed_ips")
+    refused(a, rf"aditd\.toml:{places[0]}:\d+: wireguard\.{x}\.listen_port",
+            rf"aditd\.toml:{places[1]}:\d+: .*allowed_ips")
     table[x]["listen_port"] = PORT + 1
     table[x]["peer"]["p"]["allowed_ips"] = ["10.71.0.0/16"]
     table[pair.left.device.name]["addresses"] = ["10.9.0.1/24", "fd09::1/64"]
@@ -120,7 +121,7 @@ def key_file(net, how):
 
 @case(key=("gateway.name", "gateway.user", "gateway.workers", "admin.read_group", "log.format", "metrics"))
 def takes_a_restart(net, key):
-    """What takes effect at a start only refuses the reload by name, also together with changes that would be possible."""
+    """What takes effect at a start only refuses the reload by name, also together with other changes."""
     pair, a, b, x = pair_of(net)
     table, _, word = key.partition(".")
     value = {"name": "other", "user": "root", "workers": 2, "read_group": "nogroup", "format": "json",

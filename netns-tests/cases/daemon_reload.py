@@ -44,7 +44,7 @@ def overruns(host):
 #   a: aditd; iperf3 and numbered datagrams both ways ---- wire ---- b: aditd
 @case(limit=60)
 def unchanged_tunnel(net):
-    """No packet of a tunnel is lost while another one is added, changed and removed 20 times, by either way to reload."""
+    """No packet of a tunnel is lost while another is added, changed and removed 20 times, by either way to reload."""
     pair, a, b, steady = busy_pair(net)
     flow, other = [], net.device("other")
     load = threading.Thread(target=lambda: flow.append(iperf3(a.host, b.host, pair.right.inner(), udp=True, rate="10M",
@@ -76,7 +76,7 @@ def unchanged_tunnel(net):
 #   a: aditd with peers that come and go ---- wire ---- b: aditd, one of its peers
 @case(limit=40)
 def peers_around_a_flow(net):
-    """No packet of a peer's flow is lost while other peers of the tunnel are added, changed and removed, also its routes."""
+    """No packet of a peer's flow is lost while other peers and its own routes are added, changed and removed."""
     pair, a, b, steady = busy_pair(net)
     name = pair.left.device.name
     own = a.config["wireguard"][name]["peer"]["other"]
@@ -193,7 +193,7 @@ def renamed(net):
 
 @case()
 def route_moves(net):
-    """A prefix passes from a peer of one tunnel to a peer of another, in one reload and back; its guard stays throughout."""
+    """A prefix passes from a peer of one tunnel to a peer of another, and back; its guard stays throughout."""
     pair, a, b, steady, x = two_tunnels(net)
     name = pair.left.device.name
     table = a.config["wireguard"]

@@ -1,4 +1,4 @@
-"""Where traffic goes: default routes with rules and a mark, tables of the operator's own, several tunnels side by side."""
+"""Where traffic goes: default routes with rules and a mark, tables of the operator's own, other people's routes."""
 from lab.case import case
 from lab.daemon import gateways
 from lab.site import PORT, wired
@@ -39,11 +39,11 @@ def carried(pair, family, address):
 
 @case(mark=(None, 77))
 def default_route(net, mark):
-    """0.0.0.0/0 and ::/0: rules and a mark as wg-quick's; the LAN and the peer stay reachable, all else is in the tunnel."""
+    """0.0.0.0/0 and ::/0: rules and a mark as wg-quick's; the LAN stays reachable, all else is in the tunnel."""
     pair, a, b, c = scene(net, "0.0.0.0/0", "::/0", **({"fwmark": mark} if mark else {}))
     number = mark or MARK
     for family, told in rules(a.host).items():
-        own = [f"from all lookup main suppress_prefixlength 0", f"not from all fwmark {number:#x} lookup {number}"]
+        own = ["from all lookup main suppress_prefixlength 0", f"not from all fwmark {number:#x} lookup {number}"]
         assert [line.replace(" proto 173", "") for line in told if "proto 173" in line] == own, told
     assert pair.left.device.state().fwmark == hex(number)
     for family, address in ELSEWHERE.items():
@@ -84,7 +84,7 @@ def comes_and_goes(net):
 
 @case()
 def numbered_table(net):
-    """table = 100: all routes and guards go there and none elsewhere, without rules; the operator's own rule uses them."""
+    """table = 100: all routes and guards go there, without rules; the operator's own rule uses them."""
     pair, a, b, c = scene(net, "0.0.0.0/0", "10.30.0.0/16", table=100)
     name = pair.left.device.name
     assert not [line for lines in rules(a.host).values() for line in lines if "proto 173" in line]

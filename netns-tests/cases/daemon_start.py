@@ -142,7 +142,8 @@ FAILURES = {
     "port_taken": lambda a, name: taken(a.host, PORT),
     "device_exists": lambda a, name: a.host.ip(f"link add {name} type veth peer name other"),
     "pre_up_fails": lambda a, name: a.config["wireguard"][name].update(hooks={"pre_up": ["true", "exit 7"]}),
-    "second_tunnel": lambda a, name: (taken(a.host, PORT + 5), a.tunnel("z" + name[1:], keys(), ["10.77.0.1/24"], PORT + 5)),
+    "second_tunnel": lambda a, name: (taken(a.host, PORT + 5),
+                                      a.tunnel("z" + name[1:], keys(), ["10.77.0.1/24"], PORT + 5)),
 }
 
 
@@ -168,7 +169,8 @@ def fails(net, how):
     before, sockets = everything(a.host), set(os.listdir(SOCKETS))
     code, output = a.attempt()
     assert code == 1, f"exit {code}: {output}"
-    said = {"port_taken": f"listen_port {PORT}", "device_exists": name, "pre_up_fails": "exit 7", "second_tunnel": f"{PORT + 5}"}
+    said = {"port_taken": f"listen_port {PORT}", "device_exists": name, "pre_up_fails": "exit 7",
+            "second_tunnel": f"{PORT + 5}"}
     assert said[how] in output and "cannot undo" not in output, output
     after = {what: but_guards(text) for what, text in everything(a.host).items()}
     assert after == before, {what: (before[what], after[what]) for what in before if before[what] != after[what]}
@@ -182,7 +184,7 @@ def fails(net, how):
 
 @case(same=("namespace", "folder"))
 def second_daemon(net, same):
-    """A second daemon in the same namespace or with the same sockets is refused, and the first one is left as it was."""
+    """A second daemon in the same namespace or with the same sockets is refused, and the first is left as it was."""
     pair = wired(net)
     a, b = gateways(pair)
     b.start()

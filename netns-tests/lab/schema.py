@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12), as far as schemas made from Rust types need it. What it does not know is an error, not a pass."""
+"""JSON Schema (2020-12), as far as schemas made from Rust types need it. What it does not know is an error."""
 KNOWN = {"$schema", "$id", "$defs", "$ref", "title", "description", "type", "format", "properties", "required", "items",
          "additionalProperties", "oneOf", "anyOf", "enum", "const", "minimum", "maximum", "default"}
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
@@ -42,5 +42,6 @@ def mistakes(value, schema, root=None, path="$"):
         for name, item in value.items():
             if name not in properties and not isinstance(rest, dict) and (properties or rest is False):
                 found.append(f"{path}.{name} is not described")
-            found += mistakes(item, properties.get(name, rest if isinstance(rest, dict) else True), root, f"{path}.{name}")
+            wanted = properties.get(name, rest if isinstance(rest, dict) else True)
+            found += mistakes(item, wanted, root, f"{path}.{name}")
     return found
