@@ -51,6 +51,20 @@ apt_get() {
   fi
 }
 
+# Unpacks a package in a folder, unless it has the file: installed, it would start a service on this machine.
+unpack() {
+  local folder=$1 package=$2 file=$3 download
+  [ -e "$folder/$file" ] && return 0
+  download=$(mktemp -d)
+  chmod 755 "$download"
+  echo "unpacking $package in $folder"
+  (cd "$download" && { apt-get download -qq "$package" || { apt-get update -qq && apt-get download -qq "$package"; }; }) \
+    >/dev/null 2>&1 || fail "apt-get could not download $package"
+  mkdir -p "$folder"
+  dpkg -x "$download"/*.deb "$folder"
+  rm -rf "$download"
+}
+
 # cargo; under sudo as the user who called it, so that the toolchain is found and target/ stays theirs.
 cargo_as_user() {
   local words=()

@@ -32,6 +32,7 @@ stage_setup() {
   need_cargo
   install_crates target/peers "${peers[@]}"
   install_crates target/tools "${tools[@]}"
+  unpack target/tools/prometheus prometheus usr/bin/promtool
   netns-tests/guest/build.sh
 }
 

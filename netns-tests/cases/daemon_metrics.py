@@ -1,7 +1,7 @@
 """The metrics, and what is made of them: scraped by Prometheus, asked for by the dashboard, watched by the alerts."""
 import json
+import os
 import re
-import shutil
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -110,8 +110,9 @@ def states(net):
 
 
 def program(name):
-    assert shutil.which(name), f"no {name}: apt-get install prometheus"
-    return name
+    path = f"{ROOT}/target/tools/prometheus/usr/bin/{name}"
+    assert os.access(path, os.X_OK), f"no {path}: netns-tests/run.sh setup unpacks it"
+    return path
 
 
 def dashboard():
@@ -135,7 +136,7 @@ def prometheus(net):
         file.write(f"global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ {rules} ]\n"
                    f"scrape_configs:\n  - job_name: adit\n    static_configs: [ {{ targets: [ '{LISTEN}' ] }} ]\n")
     assert "SUCCESS" in a.host.run(program("promtool"), "check", "rules", rules)
-    checked = a.host.attempt("promtool", "check", "metrics", data=fetch(a.host, f"{LISTEN}/metrics")[1])
+    checked = a.host.attempt(program("promtool"), "check", "metrics", data=fetch(a.host, f"{LISTEN}/metrics")[1])
     assert checked == (0, ""), f"promtool check metrics: {checked}"
     a.host.start(program("prometheus"), f"--config.file={net.folder}/prometheus.yml", f"--web.listen-address={SERVER}",
                  f"--storage.tsdb.path={net.folder}/tsdb", "--log.level=warn")
