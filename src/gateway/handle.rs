@@ -1,14 +1,25 @@
 //! How other threads speak to the gateway.
 
 use std::fmt;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, TrySendError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 
 use crate::datapath::Tracer;
 use crate::status::Status;
 
+/// Requests that wait for the gateway at most: during a reload it answers none.
+const WAITING: usize = 64;
+/// How long a request that finds no room waits before it tries again.
+const RETRY: Duration = Duration::from_millis(20);
+
 /// What the gateway can be asked for. The answer goes to the sender.
+///
+/// Whoever asked may have given up meanwhile: the gateway passes over a [`Self::Status`] and a [`Self::Trace`] whose sender
+/// [is closed](oneshot::Sender::is_closed). A [`Self::Reload`] is carried out all the same, for it is in the audit trail.
 #[derive(Debug)]
 pub enum Request {
     /// Everything there is to tell.
@@ -42,7 +53,7 @@ pub struct TraceSource {
 /// Speaks to the gateway. All of it fails once the gateway ends.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::SyncSender<Request>,
 }
 
 /// The gateway is ending.
@@ -54,7 +65,7 @@ impl Handle {
     /// A handle, and the other end of it.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Request>) {
-        let (requests, receiver) = mpsc::channel();
+        let (requests, receiver) = mpsc::sync_channel(WAITING);
         (Self { requests }, receiver)
     }
 
@@ -92,14 +103,21 @@ impl Handle {
         answer.blocking_recv().map_err(|_| Ending)
     }
 
-    /// Ends the gateway.
+    /// Ends the gateway. It waits for room, as long as the gateway does not end by itself.
     pub fn stop(&self) {
         let _ = self.requests.send(Request::Stop);
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Ending> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).map_err(|_| Ending)?;
+        let mut request = request(reply);
+        while let Err(refused) = self.requests.try_send(request) {
+            request = match refused {
+                TrySendError::Full(request) => request,
+                TrySendError::Disconnected(_) => return Err(Ending),
+            };
+            sleep(RETRY).await;
+        }
         answer.await.map_err(|_| Ending)
     }
 }
@@ -108,5 +126,39 @@ impl fmt::Display for Reloaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.changed)?;
         self.faults.iter().try_for_each(|fault| write!(f, "; but {fault}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_for_the_gateway_is_bounded_and_closed_once_nobody_waits_for_it() {
+        let (handle, requests) = Handle::new();
+        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..WAITING + 10 {
+                assert!(timeout(Duration::from_millis(1), handle.status()).await.is_err());
+            }
+        });
+        let waiting: Vec<_> = requests.try_iter().collect();
+        assert_eq!(waiting.len(), WAITING);
+        assert!(waiting.iter().all(|request| matches!(request, Request::Status(reply) if reply.is_closed())));
+        // There is room again.
+        runtime.block_on(async {
+            let answer = async { requests_answered(&requests).await };
+            assert!(tokio::join!(handle.status(), answer).0.is_ok());
+        });
+        drop(requests);
+        assert_eq!(runtime.block_on(handle.status()), Err(Ending));
+    }
+
+    async fn requests_answered(requests: &mpsc::Receiver<Request>) {
+        let Ok(Request::Status(reply)) = requests.try_recv() else { panic!("no request") };
+        let _ = reply.send(Status::default());
     }
 }
