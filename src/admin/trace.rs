@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use adit_noise::Now;
 use hyper::body::{Body, Bytes, Frame};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -53,26 +54,43 @@ impl Watching {
         Ok(Self { sources: watched })
     }
 
-    /// Whether a tunnel is gone, which leaves nobody but us with its tracer. One of the same name may have been made since:
-    /// to watch that, one has to ask again.
+    /// Whether no tunnel is left.
     fn is_over(&self) -> bool {
-        self.sources.iter().any(|watched| Arc::strong_count(&watched.0.tracer) == 1)
+        self.sources.is_empty()
     }
 
-    /// What was dropped since the last time, a piece for each tunnel that dropped something.
-    fn take(&self) -> impl Iterator<Item = Bytes> {
+    /// What was dropped since the last time, a piece for each tunnel that dropped something. Tunnels that are gone are left
+    /// out from then on. One of the same name may have been made since: to watch that, one has to ask again.
+    fn take(&mut self) -> Vec<Bytes> {
         let now = clock::both();
-        self.sources.iter().filter_map(move |Watched(source)| {
-            let (dropped, missed) = source.tracer.take();
-            let mut text = Vec::new();
-            for packet in &dropped {
-                Line::Packet(Packet::new(&source.tunnel, packet, now)).append_to(&mut text);
-            }
-            if missed > 0 {
-                Line::Missed(Missed { missed, tunnel: source.tunnel.clone() }).append_to(&mut text);
-            }
-            (!text.is_empty()).then(|| text.into())
-        })
+        let mut pieces = Vec::new();
+        self.sources.retain(|watched| {
+            // Before the last look, so that nothing comes after it.
+            let gone = watched.is_gone();
+            pieces.extend(watched.take(now));
+            !gone
+        });
+        pieces
+    }
+}
+
+impl Watched {
+    /// A tunnel that is gone leaves nobody but us with its tracer.
+    fn is_gone(&self) -> bool {
+        Arc::strong_count(&self.0.tracer) == 1
+    }
+
+    fn take(&self, now: Now) -> Option<Bytes> {
+        let source = &self.0;
+        let (dropped, missed) = source.tracer.take();
+        let mut text = Vec::new();
+        for packet in &dropped {
+            Line::Packet(Packet::new(&source.tunnel, packet, now)).append_to(&mut text);
+        }
+        if missed > 0 {
+            Line::Missed(Missed { missed, tunnel: source.tunnel.clone() }).append_to(&mut text);
+        }
+        (!text.is_empty()).then(|| text.into())
     }
 }
 
@@ -107,7 +125,7 @@ impl Body for Stream {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             std::task::ready!(self.ticks.poll_tick(context));
-            let taken: Vec<_> = self.watching.take().collect();
+            let taken = self.watching.take();
             self.ready.extend(taken);
             if self.ready.is_empty() && self.watching.is_over() {
                 return Poll::Ready(None);
@@ -119,7 +137,7 @@ impl Body for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::datapath::Tracer;
+    use crate::datapath::{Reason, Tracer};
 
     fn sources(names: &[&str]) -> Vec<TraceSource> {
         names.iter().map(|name| TraceSource { tunnel: (*name).to_owned(), tracer: Arc::default() }).collect()
@@ -139,11 +157,19 @@ mod tests {
     }
 
     #[test]
-    fn watching_is_over_when_a_tunnel_is_gone() {
+    fn watching_is_over_when_no_tunnel_is_left() {
         let mut sources = sources(&["wg0", "wg1"]);
-        let watching = Watching::begin(sources.clone()).unwrap();
-        assert!(!watching.is_over());
+        let mut watching = Watching::begin(sources.clone()).unwrap();
+        let note = |sources: &[TraceSource]| {
+            sources.iter().for_each(|source| source.tracer.note(Reason::NoRoute, 1, &[], clock::now()));
+        };
+        note(&sources);
         sources.pop();
-        assert!(watching.is_over());
+        assert_eq!(watching.take().len(), 2, "the last of a tunnel that is gone is told");
+        assert!(!watching.is_over());
+        note(&sources);
+        assert_eq!(watching.take().len(), 1);
+        sources.pop();
+        assert!(watching.take().is_empty() && watching.is_over());
     }
 }

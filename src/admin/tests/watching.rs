@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use super::client::{ask, begin};
 use super::gateway::{Fake, until};
@@ -117,6 +118,19 @@ fn a_tunnel_that_does_not_exist_is_told_with_those_that_do() {
         assert_eq!(answer.status, 400, "{query}");
         assert!(answer.error().ends_with("only tunnel=NAME is allowed"));
     }
+}
+
+#[test]
+fn a_tunnel_that_goes_leaves_the_others_watched() {
+    let fake = Fake::new();
+    let mut lines = Lines::begin(&fake, "");
+    drop_packet(&fake, "wg1", Reason::NoRoute, &[]);
+    fake.script.lock().unwrap().sources.pop();
+    assert_eq!(lines.packet().tunnel, "wg1");
+    // As long as it may take to be seen.
+    std::thread::sleep(Duration::from_millis(300));
+    drop_packet(&fake, "wg0", Reason::NoRoute, &[]);
+    assert_eq!(lines.packet().tunnel, "wg0");
 }
 
 #[test]
