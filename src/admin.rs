@@ -8,6 +8,7 @@
 //! | `POST /v1/reload` | `{"changed": …}`, or 409 `{"error": …}` | | yes | |
 //! | `GET /v1/trace?tunnel=NAME` | a [`trace::Line`] for each dropped packet, of all tunnels without a name | | yes | |
 //!
+//! A status may be a second old, but is never older than a reload asked for here: all clients share one, in each format.
 //! What is not as it should be is answered with `{"error": …}`. A connection carries one request. What is asked for on
 //! `write.sock` is in the [`Audit`] trail, or is not done.
 
@@ -16,6 +17,7 @@ pub mod metrics;
 pub mod trace;
 
 mod api;
+mod latest;
 mod patience;
 mod rates;
 mod resource;

@@ -1,6 +1,7 @@
 //! What the sockets answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::{Either, Full};
@@ -9,17 +10,18 @@ use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::net::unix::UCred;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::audit::{Audit, Entry, Outcome, Via, What, Who};
-use super::metrics::{self, OPEN_METRICS, TEXT};
+use super::latest::Latest;
+use super::metrics::{OPEN_METRICS, TEXT};
 use super::patience::Patience;
-use super::rates::{self, Rates};
 use super::resource::{Resource, Role};
 use super::trace::{Stream, Watching};
-use crate::clock;
 use crate::gateway::{Ending, Handle};
-use crate::status::{State, Status};
+use crate::status::State;
 
 /// The gateway answers within milliseconds, unless it is in the middle of a reload.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -35,7 +37,7 @@ pub(super) type Body = Either<Full<Bytes>, Stream>;
 pub(super) struct Client {
     pub(super) role: Role,
     /// The process at the other end of a unix socket.
-    pub(super) process: Option<tokio::net::unix::UCred>,
+    pub(super) process: Option<UCred>,
     pub(super) patience: Arc<Patience>,
 }
 
@@ -44,7 +46,7 @@ pub(super) struct Client {
 pub(super) struct Api {
     handle: Handle,
     audit: Audit,
-    rates: Mutex<Rates>,
+    latest: Latest,
 }
 
 /// Why a request is not answered as it should.
@@ -68,19 +70,12 @@ impl From<Ending> for Problem {
 
 impl Api {
     pub(super) fn new(handle: Handle, audit: Audit) -> Self {
-        Self { handle, audit, rates: Mutex::default() }
+        Self { latest: Latest::new(handle.clone()), handle, audit }
     }
 
     /// Takes the samples that rates come from, for ever.
     pub(super) async fn sample(&self) {
-        let mut ticks = interval(rates::INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if let Ok(status) = self.handle.status().await {
-                self.rates.lock().unwrap_or_else(PoisonError::into_inner).note(&status, clock::now());
-            }
-        }
+        self.latest.sample().await;
     }
 
     /// Answers one request.
@@ -95,25 +90,23 @@ impl Api {
             Ok(_) if !request.body().is_end_stream() => {
                 Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "a request has no body here"))
             }
-            Ok(Resource::Status) => self.status().await.map(|status| json_answer(StatusCode::OK, &status)),
+            Ok(Resource::Status) => self.status().await,
             Ok(Resource::Health) => self.health().await,
             Ok(Resource::Metrics) => self.metrics(request.headers().get(ACCEPT)).await,
-            Ok(Resource::Reload) => self.reload(&client).await,
+            Ok(Resource::Reload) => self.reload(client).await,
             Ok(Resource::Trace) => self.trace(&client, request.uri().query()).await,
         };
         answered.unwrap_or_else(|problem| json_answer(problem.status, &json!({ "error": problem.text })))
     }
 
-    async fn status(&self) -> Result<Status, Problem> {
-        let mut status = in_time(self.handle.status()).await?;
-        self.rates.lock().unwrap_or_else(PoisonError::into_inner).fill(&mut status, clock::now());
-        Ok(status)
+    async fn status(&self) -> Result<Response<Body>, Problem> {
+        Ok(json_text(StatusCode::OK, in_time(self.latest.snapshot()).await?.json()))
     }
 
     /// Healthy is who answers, and has every tunnel that the configuration has, be it set down.
     async fn health(&self) -> Result<Response<Body>, Problem> {
-        let status = in_time(self.handle.status()).await?;
-        let sick = status.wireguard.iter().filter_map(|(name, tunnel)| match tunnel.state {
+        let latest = in_time(self.latest.snapshot()).await?;
+        let sick = latest.status.wireguard.iter().filter_map(|(name, tunnel)| match tunnel.state {
             State::Up | State::Down => None,
             State::Gone => Some(format!("{name} is gone")),
             State::Stuck => Some(format!("{name} does not answer")),
@@ -126,36 +119,31 @@ impl Api {
     }
 
     async fn metrics(&self, accept: Option<&HeaderValue>) -> Result<Response<Body>, Problem> {
-        let status = in_time(self.handle.status()).await?;
+        let latest = in_time(self.latest.snapshot()).await?;
         let open = accept.is_some_and(|accept| {
             String::from_utf8_lossy(accept.as_bytes()).contains("application/openmetrics-text")
         });
-        let (kind, text) = if open {
-            (OPEN_METRICS, metrics::render(&status))
-        } else {
-            (TEXT, metrics::render_text(&status))
-        };
-        Ok(whole(StatusCode::OK, kind, text.into()))
+        let (kind, text) = if open { (OPEN_METRICS, latest.open_metrics()) } else { (TEXT, latest.text()) };
+        Ok(whole(StatusCode::OK, kind, text))
     }
 
-    /// A reload that has begun is carried out and audited, also if the client does not wait for it.
-    async fn reload(self: Arc<Self>, client: &Client) -> Result<Response<Body>, Problem> {
+    /// A reload that was asked for is carried out and audited, also if the client does not wait for it.
+    async fn reload(self: Arc<Self>, client: Arc<Client>) -> Result<Response<Body>, Problem> {
         client.patience.extend(RELOAD);
-        let mut entry = client.entry(What::Reload, Outcome::Attempt, String::new());
-        self.record(&entry)?;
         let reload = async move {
+            self.record(&client, What::Reload, Outcome::Attempt, String::new()).await?;
             let answer = self.handle.reload().await;
+            self.latest.reloaded();
             let (result, detail) = match &answer {
                 Ok(Ok(changed)) => (Outcome::Ok, changed.clone()),
                 Ok(Err(wrong)) => (Outcome::Refused, wrong.clone()),
                 Err(ending) => (Outcome::Refused, ending.to_string()),
             };
-            (entry.result, entry.detail) = (result, detail);
             // It is done: all that is left is to say so, and the log has it already.
-            let _ = self.record(&entry);
-            answer
+            let _ = self.record(&client, What::Reload, result, detail).await;
+            Ok::<_, Problem>(answer?)
         };
-        match tokio::spawn(reload).await.unwrap_or(Err(Ending))? {
+        match tokio::spawn(reload).await.unwrap_or(Err(Ending.into()))? {
             Ok(changed) => Ok(json_answer(StatusCode::OK, &json!({ "changed": changed }))),
             Err(wrong) => Err(Problem::new(StatusCode::CONFLICT, wrong)),
         }
@@ -183,18 +171,29 @@ impl Api {
             Ok(watching) => watching,
             Err(tunnel) => {
                 let text = format!("somebody watches {tunnel} already");
-                self.record(&client.entry(What::Trace, Outcome::Refused, text.clone()))?;
+                self.record(client, What::Trace, Outcome::Refused, text.clone()).await?;
                 return Err(Problem::new(StatusCode::CONFLICT, text));
             }
         };
-        self.record(&client.entry(What::Trace, Outcome::Ok, detail))?;
+        self.record(client, What::Trace, Outcome::Ok, detail).await?;
         let stream = Stream::new(watching, client.patience.clone());
         Ok(answer(StatusCode::OK, "application/x-ndjson", Either::Right(stream)))
     }
 
-    /// What cannot be recorded is not done.
-    fn record(&self, entry: &Entry) -> Result<(), Problem> {
-        self.audit.record(entry).map_err(|error| {
+    /// What cannot be recorded is not done. The disk may be slow, and so may be whoever knows the users' names: nobody but
+    /// this client waits for them.
+    async fn record(
+        &self,
+        client: &Client,
+        what: What,
+        result: Outcome,
+        detail: String,
+    ) -> Result<(), Problem> {
+        let (audit, process) = (self.audit.clone(), client.process);
+        let record =
+            move || audit.record(&Entry { who: who(process), what, via: Via::WriteSocket, result, detail });
+        let recorded = spawn_blocking(record).await.unwrap_or_else(|failed| Err(io::Error::other(failed)));
+        recorded.map_err(|error| {
             tracing::error!("the audit trail cannot be written: {error}");
             let text = format!("the audit trail cannot be written, so nothing was done: {error}");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, text)
@@ -202,14 +201,11 @@ impl Api {
     }
 }
 
-impl Client {
-    fn entry(&self, what: What, result: Outcome, detail: String) -> Entry {
-        let who = self.process.map_or_else(Who::default, |process| {
-            let pid = process.pid().and_then(|pid| u32::try_from(pid).ok());
-            Who::new(Some(process.uid()), Some(process.gid()), pid)
-        });
-        Entry { who, what, via: Via::WriteSocket, result, detail }
-    }
+fn who(process: Option<UCred>) -> Who {
+    process.map_or_else(Who::default, |process| {
+        let pid = process.pid().and_then(|pid| u32::try_from(pid).ok());
+        Who::new(Some(process.uid()), Some(process.gid()), pid)
+    })
 }
 
 /// What the gateway answers, unless it takes too long.
@@ -230,7 +226,11 @@ fn wrong_method(resource: Resource) -> Response<Body> {
 }
 
 fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    match serde_json::to_vec(value) {
+    json_text(status, serde_json::to_vec(value).map(Bytes::from))
+}
+
+fn json_text(status: StatusCode, text: serde_json::Result<Bytes>) -> Response<Body> {
+    match text {
         Ok(text) => whole(status, JSON, text),
         Err(error) => {
             let text = json!({ "error": format!("this cannot be said in JSON: {error}") });
@@ -239,8 +239,8 @@ fn json_answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     }
 }
 
-fn whole(status: StatusCode, kind: &'static str, text: Vec<u8>) -> Response<Body> {
-    answer(status, kind, Either::Left(Full::new(text.into())))
+fn whole(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Body> {
+    answer(status, kind, Either::Left(Full::new(text)))
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: Body) -> Response<Body> {

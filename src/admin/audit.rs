@@ -130,6 +130,14 @@ impl Audit {
     }
 }
 
+#[cfg(test)]
+impl Audit {
+    /// The disk is slow for as long as this is held.
+    pub(super) fn hold(&self) -> std::sync::MutexGuard<'_, File> {
+        self.0.file.lock().unwrap()
+    }
+}
+
 impl Trail {
     fn record(&self, entry: &Entry) -> io::Result<()> {
         #[derive(Serialize)]
@@ -138,9 +146,10 @@ impl Trail {
             #[serde(flatten)]
             entry: &'a Entry,
         }
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever waited for the lock comes after the one that had it.
         let mut line = serde_json::to_vec(&Line { time: rfc3339(clock::both().wall), entry })?;
         line.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if !is_at(&file, &self.path)? {
             *file = open(&self.path)?;
         }

@@ -13,6 +13,7 @@ mod tests;
 
 use std::fmt;
 use std::net::TcpListener;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use prometheus_client::collector::Collector;
@@ -44,7 +45,7 @@ pub fn bind(config: &config::Metrics) -> Result<TcpListener> {
 
 /// The metrics in the format of OpenMetrics 1.0.
 #[must_use]
-pub fn render(status: &Status) -> String {
+pub fn render(status: &Arc<Status>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Metrics { status: status.clone(), process: Process::read() }));
     let mut text = String::new();
@@ -55,7 +56,7 @@ pub fn render(status: &Status) -> String {
 
 /// The metrics in Prometheus' own text format 0.0.4, where a counter's family has the name of its samples.
 #[must_use]
-pub fn render_text(status: &Status) -> String {
+pub fn render_text(status: &Arc<Status>) -> String {
     let open = render(status);
     let mut text = String::with_capacity(open.len() + 1_024);
     let mut help: Option<(&str, &str)> = None;
@@ -79,7 +80,7 @@ pub fn render_text(status: &Status) -> String {
 
 #[derive(Debug)]
 struct Metrics {
-    status: Status,
+    status: Arc<Status>,
     process: Process,
 }
 

@@ -26,16 +26,16 @@ use crate::gateway::Handle;
 
 /// Clients served at a time on each socket.
 const CLIENTS: usize = 64;
+/// Clients served at a time where metrics are told: anybody may ask there, and there is one who should.
+const METRICS_CLIENTS: usize = 4;
 /// How long a client may take for its request.
 const REQUEST: Duration = Duration::from_secs(5);
 /// Bytes of a request at most.
 const REQUEST_MAX: usize = 8 << 10;
 /// What an answer may have waiting in the daemon: more stays where it comes from.
 const BUFFER: usize = 64 << 10;
-/// What one client too many is told.
-const BUSY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 44\r\n\
-    Connection: close\r\n\r\n{\"error\":\"64 clients are being served here\"}";
+/// How long a server that ends waits for entries of the audit trail that are being written.
+const LAST_ENTRIES: Duration = Duration::from_secs(5);
 
 /// The thread that serves the admin sockets and the metrics. Dropping it ends that, and removes the sockets.
 #[derive(Debug)]
@@ -80,14 +80,14 @@ impl Sockets {
         drop(within);
         let api = Arc::new(Api::new(handle, audit));
         let (stop, stopped) = oneshot::channel();
-        let run = move || run(&runtime, listeners, &api, stopped);
+        let run = move || run(runtime, listeners, &api, stopped);
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(run)?;
         Ok(Server { stop: Some(stop), thread: Some(thread), _files: files })
     }
 }
 
 /// Serves until `stopped` is dropped at the other end.
-fn run(runtime: &Runtime, listeners: Vec<Listener>, api: &Arc<Api>, stopped: oneshot::Receiver<Infallible>) {
+fn run(runtime: Runtime, listeners: Vec<Listener>, api: &Arc<Api>, stopped: oneshot::Receiver<Infallible>) {
     runtime.block_on(async {
         for listener in listeners {
             tokio::spawn(listener.serve(api.clone()));
@@ -97,6 +97,7 @@ fn run(runtime: &Runtime, listeners: Vec<Listener>, api: &Arc<Api>, stopped: one
         // It never brings anything but its end.
         let _ = stopped.await;
     });
+    runtime.shutdown_timeout(LAST_ENTRIES);
 }
 
 /// Where clients come from.
@@ -108,7 +109,7 @@ enum Listener {
 
 impl Listener {
     async fn serve(self, api: Arc<Api>) {
-        let places = Arc::new(Semaphore::new(CLIENTS));
+        let places = Arc::new(Semaphore::new(self.clients()));
         loop {
             if let Err(error) = self.accept(&api, &places).await {
                 // As when no descriptor is left: it lasts, and the client stays in the queue.
@@ -118,44 +119,64 @@ impl Listener {
         }
     }
 
+    /// Clients served here at a time.
+    fn clients(&self) -> usize {
+        match self {
+            Self::Unix(..) => CLIENTS,
+            Self::Tcp(_) => METRICS_CLIENTS,
+        }
+    }
+
     async fn accept(&self, api: &Arc<Api>, places: &Arc<Semaphore>) -> io::Result<()> {
         match self {
             Self::Unix(listener, role) => {
                 let (stream, _) = listener.accept().await?;
                 let process = stream.peer_cred().ok();
-                welcome(stream, api, places, *role, process).await;
+                self.welcome(stream, api, places, *role, process).await;
             }
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                welcome(stream, api, places, Role::Metrics, None).await;
+                self.welcome(stream, api, places, Role::Metrics, None).await;
             }
         }
         Ok(())
     }
+
+    /// Begins to serve a client if there is a place for it.
+    async fn welcome(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        api: &Arc<Api>,
+        places: &Arc<Semaphore>,
+        role: Role,
+        process: Option<UCred>,
+    ) {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            // A new connection has room for this, so that nobody waits for it.
+            let _ =
+                timeout(Duration::from_millis(10), stream.write_all(busy(self.clients()).as_bytes())).await;
+            return;
+        };
+        let patience = Arc::new(Patience::new());
+        let client = Client { role, process, patience: patience.clone() };
+        let conversation = converse(stream, api.clone(), client);
+        tokio::spawn(async move {
+            let _place = place;
+            if patience.wait(conversation).await.is_none() {
+                tracing::debug!("an admin client took too long");
+            }
+        });
+    }
 }
 
-/// Begins to serve a client if there is a place for it.
-async fn welcome(
-    mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    api: &Arc<Api>,
-    places: &Arc<Semaphore>,
-    role: Role,
-    process: Option<UCred>,
-) {
-    let Ok(place) = places.clone().try_acquire_owned() else {
-        // A new connection has room for this, so that nobody waits for it.
-        let _ = timeout(Duration::from_millis(10), stream.write_all(BUSY)).await;
-        return;
-    };
-    let patience = Arc::new(Patience::new());
-    let client = Client { role, process, patience: patience.clone() };
-    let conversation = converse(stream, api.clone(), client);
-    tokio::spawn(async move {
-        let _place = place;
-        if patience.wait(conversation).await.is_none() {
-            tracing::debug!("an admin client took too long");
-        }
-    });
+/// What one client too many is told.
+fn busy(clients: usize) -> String {
+    let body = format!("{{\"error\":\"{clients} clients are being served here\"}}");
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+        Connection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// Answers one request. There is no second one on a connection: who is slow has to begin anew.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -134,7 +135,7 @@ fn read(name: &str) -> String {
 }
 
 fn exposed() -> Exposed {
-    Exposed::read(&render_text(&sample::full()), false).unwrap()
+    Exposed::read(&render_text(&Arc::new(sample::full())), false).unwrap()
 }
 
 #[test]

@@ -7,8 +7,9 @@ use crate::status::{Peer, sample};
 const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 
 fn both(status: &Status) -> [Exposed; 2] {
-    let open = Exposed::read(&render(status), true).unwrap();
-    [open, Exposed::read(&render_text(status), false).unwrap()]
+    let status = Arc::new(status.clone());
+    let open = Exposed::read(&render(&status), true).unwrap();
+    [open, Exposed::read(&render_text(&status), false).unwrap()]
 }
 
 fn peer(name: &str) -> Vec<(&str, &str)> {

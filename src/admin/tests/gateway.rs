@@ -23,6 +23,8 @@ pub(super) struct Script {
     pub(super) sources: Vec<TraceSource>,
     /// Reloads that were carried out.
     pub(super) reloads: u32,
+    /// How often the status was asked for.
+    pub(super) asked: u32,
 }
 
 /// The server, and the gateway that it asks.
@@ -32,6 +34,7 @@ pub(super) struct Fake {
     server: Option<Server>,
     pub(super) script: Arc<Mutex<Script>>,
     pub(super) metrics: SocketAddr,
+    pub(super) audit: Audit,
     pub(super) folder: Folder,
 }
 
@@ -53,6 +56,7 @@ impl Fake {
             reload_takes: Duration::ZERO,
             sources: vec![source("wg0"), source("wg1")],
             reloads: 0,
+            asked: 0,
         }));
         let folder = Folder::new();
         let directory = folder.path().join("run");
@@ -61,8 +65,8 @@ impl Fake {
         let audit = Audit::open(folder.path()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = listener.local_addr().unwrap();
-        let server = sockets.serve(handle, audit, Some(listener)).unwrap();
-        Self { server: Some(server), script, metrics, folder }
+        let server = sockets.serve(handle, audit.clone(), Some(listener)).unwrap();
+        Self { server: Some(server), script, metrics, audit, folder }
     }
 
     pub(super) fn read(&self) -> PathBuf {
@@ -121,7 +125,10 @@ fn answer(requests: &Receiver<Request>, script: &Mutex<Script>) {
         }
         let mut script = script.lock().unwrap();
         match request {
-            Request::Status(reply) => drop(reply.send(script.status.clone())),
+            Request::Status(reply) => {
+                script.asked += 1;
+                drop(reply.send(script.status.clone()));
+            }
             Request::Reload(reply) => {
                 script.reloads += 1;
                 drop(reply.send(script.reload.clone()));

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::client::{ask, begin, connect, raw, send};
+use super::client::{ask, ask_tcp, begin, connect, raw, send};
 use super::gateway::{Fake, until};
 use crate::clock;
 use crate::datapath::Reason;
@@ -95,6 +95,8 @@ fn sixty_four_at_once_are_all_answered() {
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with('}'));
     }
+    let asked = fake.script.lock().unwrap().asked;
+    assert!(asked <= 3, "the gateway was asked {asked} times");
 }
 
 #[test]
@@ -104,6 +106,16 @@ fn metrics_clients_that_say_nothing_do_not_hold_the_sockets_up() {
     assert_eq!(ask(&fake.read(), "GET /v1/status").status, 200);
     assert_eq!(ask(&fake.write(), "POST /v1/reload").status, 200);
     drop(silent);
+}
+
+#[test]
+fn metrics_are_told_to_few_at_a_time() {
+    let fake = Fake::new();
+    let silent: Vec<_> = (0..4).map(|_| TcpStream::connect(fake.metrics).unwrap()).collect();
+    let answer = ask_tcp(fake.metrics, "GET /metrics");
+    assert_eq!((answer.status, &*answer.error()), (503, "4 clients are being served here"));
+    drop(silent);
+    until("room", || ask_tcp(fake.metrics, "GET /metrics").status == 200);
 }
 
 /// It takes half a minute.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::client::{ask, ask_tcp, begin, raw};
+use super::client::{ask, ask_tcp, begin, raw, send};
 use super::gateway::{Fake, until};
 use crate::admin::metrics::strict::Exposed;
 use crate::gateway::Handle;
@@ -145,17 +145,86 @@ fn a_reload_whose_client_is_gone_is_audited_to_its_end() {
 
 #[test]
 fn health_is_that_of_every_tunnel() {
-    let fake = Fake::new();
-    let set = |state| fake.script.lock().unwrap().status.wireguard.get_mut("wg0").unwrap().state = state;
+    let health = |state| {
+        let fake = Fake::new();
+        fake.script.lock().unwrap().status.wireguard.get_mut("wg0").unwrap().state = state;
+        // What was asked for before it was set.
+        std::thread::sleep(Duration::from_millis(1_100));
+        ask(&fake.read(), "GET /v1/health")
+    };
     for state in [State::Up, State::Down] {
-        set(state);
-        assert_eq!(ask(&fake.read(), "GET /v1/health").status, 200);
+        assert_eq!(health(state).status, 200);
     }
     for (state, error) in [(State::Gone, "wg0 is gone"), (State::Stuck, "wg0 does not answer")] {
-        set(state);
-        let answer = ask(&fake.read(), "GET /v1/health");
+        let answer = health(state);
         assert_eq!((answer.status, &*answer.error()), (503, error));
     }
+}
+
+/// Whether each format has the version that the gateway tells now.
+fn current(fake: &Fake) -> [bool; 2] {
+    let version = fake.script.lock().unwrap().status.version.clone();
+    let told = [ask(&fake.read(), "GET /v1/status"), ask(&fake.read(), "GET /metrics")];
+    told.map(|answer| answer.body.contains(&format!("\"{version}\"")))
+}
+
+#[test]
+fn a_status_serves_everybody_for_a_second() {
+    let fake = Fake::new();
+    assert_eq!(current(&fake), [true; 2]);
+    fake.script.lock().unwrap().status.version = "another".to_owned();
+    let asked = fake.script.lock().unwrap().asked;
+    assert_eq!(current(&fake), [false; 2]);
+    assert_eq!(ask(&fake.write(), "GET /v1/health").status, 200);
+    assert_eq!(fake.script.lock().unwrap().asked, asked);
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(current(&fake), [true; 2]);
+    assert_eq!(fake.script.lock().unwrap().asked, asked + 1);
+}
+
+#[test]
+fn after_a_reload_the_status_is_a_new_one() {
+    let fake = Fake::new();
+    for reload in [Ok("all".to_owned()), Err("another error".to_owned())] {
+        assert_eq!(current(&fake), [true; 2]);
+        let mut script = fake.script.lock().unwrap();
+        script.status.version.push('x');
+        script.reload = reload;
+        drop(script);
+        ask(&fake.write(), "POST /v1/reload");
+        assert_eq!(current(&fake), [true; 2]);
+    }
+}
+
+#[test]
+fn a_slow_disk_holds_nobody_else_up() {
+    let fake = Fake::new();
+    let slow = fake.audit.hold();
+    let mut reloading = begin(&fake.write(), "POST /v1/reload");
+    let _tracing = begin(&fake.write(), "GET /v1/trace?tunnel=wg0");
+    std::thread::sleep(Duration::from_millis(100));
+    for line in ["GET /v1/status", "GET /v1/health", "GET /metrics"] {
+        assert_eq!(ask(&fake.write(), line).status, 200);
+    }
+    assert_eq!(fake.script.lock().unwrap().reloads, 0, "it is not in the trail yet");
+    drop(slow);
+    assert!(send(&mut reloading, b"").starts_with("HTTP/1.1 200 OK"));
+    let reload: Vec<_> = fake.trail().into_iter().filter(|(what, ..)| what == "reload").collect();
+    let results: Vec<_> = reload.iter().map(|(_, result, _)| &**result).collect();
+    assert_eq!(results, ["attempt", "ok"]);
+}
+
+#[test]
+fn a_reload_whose_client_goes_before_it_begins_has_a_result_too() {
+    let fake = Fake::new();
+    let slow = fake.audit.hold();
+    let client = begin(&fake.write(), "POST /v1/reload");
+    std::thread::sleep(Duration::from_millis(100));
+    drop(client);
+    std::thread::sleep(Duration::from_millis(100));
+    drop(slow);
+    until("the result", || fake.trail().len() == 2);
+    assert_eq!((&*fake.trail()[1].1, fake.script.lock().unwrap().reloads), ("ok", 1));
 }
 
 #[test]
