@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use adit_wireguard::uapi::{MAX_REQUEST, Request, emit_errno};
+use adit_wireguard::uapi::{Change, MAX_REQUEST, Request, emit_errno};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, listen, shutdown};
@@ -18,6 +19,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::Command;
 use crate::datapath::Inbox;
 use crate::net::link;
+use crate::net::sys::option::peer;
 use crate::net::unix::{SocketFile, bind_private};
 
 /// Where `wg` looks for sockets.
@@ -34,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A listening UAPI socket.
 #[derive(Debug)]
 pub(super) struct Uapi {
+    /// The interface's.
+    name: String,
     file: SocketFile,
     listener: UnixListener,
 }
@@ -66,7 +70,7 @@ impl Uapi {
         }
         let (listener, file) = bind_private(&path)?;
         listen(&listener, BACKLOG)?;
-        Ok(Self { file, listener })
+        Ok(Self { name: name.to_owned(), file, listener })
     }
 
     /// Serves clients until the socket's file is gone, which is seen within [`GLANCE`]. Then the interface should end.
@@ -109,10 +113,10 @@ impl Uapi {
             clients.fetch_sub(1, Ordering::Relaxed);
             return tracing::error!("{}: more than {CLIENTS} clients", self.file.path().display());
         }
-        let (inbox, guard) = (inbox.clone(), Client(clients.clone()));
+        let (name, inbox, guard) = (self.name.clone(), inbox.clone(), Client(clients.clone()));
         let serve = move || {
             let _guard = guard;
-            if let Err(error) = converse(stream, &inbox) {
+            if let Err(error) = converse(&name, stream, &inbox) {
                 tracing::debug!("UAPI client: {error}");
             }
         };
@@ -132,7 +136,7 @@ impl Drop for Client {
 }
 
 /// Reads requests and answers them until the client goes away.
-fn converse(mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
+fn converse(name: &str, mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -150,6 +154,10 @@ fn converse(mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
                 return stream.write_all(emit_errno(error.errno()).as_bytes());
             }
         };
+        if let Request::Set(changes) = &request {
+            let libc::ucred { uid, pid, .. } = peer(stream.as_fd())?;
+            tracing::info!("{name}: set by uid {uid} pid {pid}: {}", summary(changes));
+        }
         let (reply, answer) = mpsc::sync_channel(1);
         inbox.command(Command::Uapi(request, reply));
         let answer =
@@ -157,6 +165,24 @@ fn converse(mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
         stream.write_all(answer.as_bytes())?;
     }
     Ok(())
+}
+
+/// What somebody asks to be changed, without any value: some are secret.
+fn summary(changes: &[Change]) -> String {
+    let (mut words, mut peers, mut removed) = (Vec::new(), 0, 0);
+    for change in changes {
+        match change {
+            Change::PrivateKey(_) => words.push("private_key".to_owned()),
+            Change::ListenPort(_) => words.push("listen_port".to_owned()),
+            Change::Fwmark(_) => words.push("fwmark".to_owned()),
+            Change::ReplacePeers => words.push("replace_peers".to_owned()),
+            Change::Peer(..) => peers += 1,
+            Change::RemovePeer(_) => removed += 1,
+        }
+    }
+    let counted = [(peers, "changed"), (removed, "removed")].into_iter().filter(|(count, _)| *count > 0);
+    words.extend(counted.map(|(count, what)| format!("{count} peers {what}")));
+    if words.is_empty() { "nothing".into() } else { words.join(", ") }
 }
 
 /// Reads until `received` begins with a whole request, and returns its length; `None` at the end. Keys are in it, so all of
@@ -230,6 +256,20 @@ mod tests {
         uapi.remove();
         serving.join().unwrap();
         assert!(begun.elapsed() < Duration::from_millis(500), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn a_set_is_summed_up_without_its_values() {
+        let key = "7".repeat(64);
+        let request = format!(
+            "set=1\nprivate_key={key}\nlisten_port=51820\nreplace_peers=true\npublic_key={key}\npreshared_key={key}\n\
+            public_key={}\nremove=true\n\n",
+            "8".repeat(64)
+        );
+        let Ok(Request::Set(changes)) = Request::parse(request.as_bytes()) else { panic!("{request}") };
+        let expected = "private_key, listen_port, replace_peers, 1 peers changed, 1 peers removed";
+        assert_eq!(summary(&changes), expected);
+        assert_eq!(summary(&[]), "nothing");
     }
 
     #[test]
