@@ -27,6 +27,9 @@ use crate::status::{self, Owner};
 
 /// Handshakes looked at between two looks at everything else: some milliseconds of work.
 const HANDSHAKES_PER_TURN: usize = 16;
+/// How long handshakes gather under load: to be woken for each costs the control thread, and the worker that it takes the
+/// processor from, more than the handshake itself.
+const GATHER: Duration = Duration::from_millis(4);
 /// How long a load is believed to last after it was last seen, as in the kernel.
 const LOAD_LASTS: Duration = Duration::from_secs(1);
 
@@ -128,6 +131,9 @@ impl Device {
                 self.tunnel.handle_timeout(clock::both());
             }
             self.carry_out();
+            if loaded && depth <= HANDSHAKES_PER_TURN {
+                std::thread::sleep(GATHER);
+            }
         }
     }
 

@@ -48,6 +48,10 @@ impl Checker {
     pub fn verify_mac2(&mut self, message: &[u8], source: &[u8], now: Time) -> Result<(), Error> {
         mac1(message)?;
         let (ahead, mac2) = message.split_last_chunk::<MAC>().ok_or(Error::BadLength)?;
+        // Who has no cookie says so with zeros (section 5.4.4): nothing is to be compared.
+        if *mac2 == [0; MAC] {
+            return Err(Error::BadMac2);
+        }
         let cookie = self.cookie(source, now)?;
         equal(&keyed(&cookie, &[ahead]), mac2).then_some(()).ok_or(Error::BadMac2)
     }

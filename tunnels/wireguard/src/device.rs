@@ -9,6 +9,7 @@ use adit_noise::mac::MacKey;
 use adit_noise::ratelimit::Buckets;
 use adit_noise::{PrivateKey, PublicKey, WIREGUARD};
 
+use crate::replies::Replies;
 use crate::staging::Budget;
 use crate::{Output, PeerId, timers};
 
@@ -46,6 +47,7 @@ pub(crate) struct Device {
     pub(crate) mtu: usize,
     pub(crate) indexes: Indexes,
     pub(crate) sources: Buckets,
+    pub(crate) replies: Replies,
     pub(crate) budget: Budget,
     pub(crate) outputs: VecDeque<Output>,
     /// Handshakes that were completed.
@@ -60,6 +62,7 @@ impl Device {
             mtu: 1420,
             indexes: Indexes::default(),
             sources: Buckets::new(SOURCES),
+            replies: Replies::default(),
             budget: Budget::default(),
             outputs: VecDeque::new(),
             handshakes: 0,

@@ -42,6 +42,7 @@ mod output;
 mod peer;
 mod published;
 mod refused;
+mod replies;
 mod responder;
 mod session;
 mod staging;

@@ -41,7 +41,7 @@ refused! {
     /// A handshake message whose first MAC is wrong: its sender does not know our public key.
     BadMac1 "bad_mac1" "mac1 does not verify",
     /// A handshake message without a proof of its source address came under load; a cookie was sent instead of an
-    /// answer.
+    /// answer, if there were not too many to send.
     UnderLoad "under_load" "under load, cookie sent",
     /// Too many handshake messages from one source under load.
     RateLimited "rate_limited" "too many handshake messages from this source",

@@ -78,6 +78,9 @@ impl Device {
                 false => Err(Refused::RateLimited),
             };
         }
+        if !self.replies.allow(from.remote(), now) {
+            return Err(Refused::UnderLoad);
+        }
         let reply = cookies.make_reply(message, &source, now).map_err(|_| Refused::NoEntropy)?;
         self.push(Output::Transmit {
             to: from,

@@ -68,7 +68,8 @@ impl Tunnel {
     /// `under_load` is the caller's judgement of its queue: then a sender must prove that it receives at its address.
     ///
     /// # Errors
-    /// Why the message was refused. [`Refused::UnderLoad`] leaves a cookie reply among the outputs.
+    /// Why the message was refused. [`Refused::UnderLoad`] leaves a cookie reply among the outputs, unless too many were
+    /// asked for at once.
     pub fn handle_handshake(
         &mut self,
         from: Endpoint,
@@ -78,6 +79,10 @@ impl Tunnel {
     ) -> Result<(), Refused> {
         if !self.device.up {
             return Err(Refused::Down);
+        }
+        if under_load && self.device.replies.is_ignorant(now.mono) {
+            let endpoints = self.peers.values().filter_map(Peer::endpoint);
+            self.device.replies.learn(endpoints.map(|endpoint| endpoint.remote()), now.mono);
         }
         let message = &*message;
         match Message::parse(message) {
