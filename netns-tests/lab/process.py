@@ -22,7 +22,7 @@ class Priority:
         cls.taken = True
 
     @staticmethod
-    def apply(pid=None, nice=-15):
+    def apply(pid=None, nice=-19):
         """Moves a session up, which the kernel schedules as one group (sched_autogroup); this one without a pid."""
         try:
             with open(f"/proc/{pid or os.getpid()}/autogroup", "w") as file:
