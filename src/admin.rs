@@ -5,7 +5,7 @@
 //! | `GET /v1/status` | [`crate::status::Status`] | yes | yes | |
 //! | `GET /v1/health` | 200, or 503 and why | yes | yes | |
 //! | `GET /metrics` | for Prometheus | yes | yes | yes |
-//! | `POST /v1/reload` | `{"changed": …}`, or 409 `{"error": …}` | | yes | |
+//! | `POST /v1/reload` | `{"changed": …, "faults": […]}`, or 409 `{"error": …}` | | yes | |
 //! | `GET /v1/trace?tunnel=NAME` | a [`trace::Line`] for each dropped packet, of all tunnels without a name | | yes | |
 //!
 //! A status may be a second old, but is never older than a reload asked for here: all clients share one, in each format.

@@ -98,9 +98,7 @@ impl Gateway {
                 // Whoever asked may have gone away.
                 Ok(Request::Status(reply)) if !reply.is_closed() => drop(reply.send(self.overview())),
                 Ok(Request::Status(_)) => {}
-                Ok(Request::Reload(reply)) => {
-                    drop(reply.send(self.reload_file().map(|done| done.to_string())))
-                }
+                Ok(Request::Reload(reply)) => drop(reply.send(self.reload_file())),
                 Ok(Request::Trace(reply)) => drop(reply.send(self.trace_sources())),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}

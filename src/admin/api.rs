@@ -20,7 +20,7 @@ use super::metrics::{OPEN_METRICS, TEXT};
 use super::patience::Patience;
 use super::resource::{Resource, Role};
 use super::trace::{Stream, Watching};
-use crate::gateway::{Ending, Handle};
+use crate::gateway::{Ending, Handle, Reloaded};
 use crate::status::State;
 
 /// The gateway answers within milliseconds, unless it is in the middle of a reload.
@@ -135,7 +135,7 @@ impl Api {
             let answer = self.handle.reload().await;
             self.latest.reloaded();
             let (result, detail) = match &answer {
-                Ok(Ok(changed)) => (Outcome::Ok, changed.clone()),
+                Ok(Ok(done)) => (done.outcome(), done.to_string()),
                 Ok(Err(wrong)) => (Outcome::Refused, wrong.clone()),
                 Err(ending) => (Outcome::Refused, ending.to_string()),
             };
@@ -144,7 +144,9 @@ impl Api {
             Ok::<_, Problem>(answer?)
         };
         match tokio::spawn(reload).await.unwrap_or(Err(Ending.into()))? {
-            Ok(changed) => Ok(json_answer(StatusCode::OK, &json!({ "changed": changed }))),
+            Ok(Reloaded { changed, faults }) => {
+                Ok(json_answer(StatusCode::OK, &json!({ "changed": changed, "faults": faults })))
+            }
             Err(wrong) => Err(Problem::new(StatusCode::CONFLICT, wrong)),
         }
     }

@@ -79,6 +79,8 @@ pub enum Outcome {
     Attempt,
     /// It was done.
     Ok,
+    /// It was done but for some of it.
+    Partial,
     /// It was not done, and nothing was changed.
     Refused,
 }

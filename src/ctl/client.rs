@@ -135,6 +135,13 @@ impl Answer {
         let text = parsed.as_ref().and_then(|value| value.get(key)?.as_str()).map(str::to_owned);
         text.unwrap_or_else(|| String::from_utf8_lossy(&self.body).trim_end().to_owned())
     }
+
+    /// The texts in the list under `key` if the body is a JSON object that has it.
+    pub(super) fn list(&self, key: &str) -> Vec<String> {
+        let parsed = serde_json::from_slice::<serde_json::Value>(&self.body).ok();
+        let list = parsed.as_ref().and_then(|value| value.get(key)?.as_array());
+        list.into_iter().flatten().filter_map(|text| Some(text.as_str()?.to_owned())).collect()
+    }
 }
 
 async fn open(path: &Path) -> io::Result<UnixStream> {

@@ -24,5 +24,13 @@ pub(super) async fn run(client: &Client) -> Result<()> {
     if !answer.status.is_success() {
         bail!("{}", lines(&answer.complaint()));
     }
-    output::write(format!("{}\n", lines(&answer.text("changed"))).as_bytes())
+    output::write(format!("{}\n", lines(&answer.text("changed"))).as_bytes())?;
+    let faults = answer.list("faults");
+    if !faults.is_empty() {
+        bail!(
+            "not all of it was done; the rest is tried again at the next reload:\n{}",
+            lines(&faults.join("\n"))
+        );
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use crate::admin::audit::Outcome;
 use crate::datapath::Tracer;
 use crate::status::Status;
 
@@ -25,7 +26,7 @@ pub enum Request {
     /// Everything there is to tell.
     Status(oneshot::Sender<Status>),
     /// To read its file again. What was changed, in words, or what is wrong; then nothing was changed.
-    Reload(oneshot::Sender<Result<String, String>>),
+    Reload(oneshot::Sender<Result<Reloaded, String>>),
     /// Where dropped packets can be watched.
     Trace(oneshot::Sender<Vec<TraceSource>>),
     /// To end in good order.
@@ -81,7 +82,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Ending`]
-    pub async fn reload(&self) -> Result<Result<String, String>, Ending> {
+    pub async fn reload(&self) -> Result<Result<Reloaded, String>, Ending> {
         self.ask(Request::Reload).await
     }
 
@@ -97,7 +98,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`Ending`]
-    pub fn reload_blocking(&self) -> Result<Result<String, String>, Ending> {
+    pub fn reload_blocking(&self) -> Result<Result<Reloaded, String>, Ending> {
         let (reply, answer) = oneshot::channel();
         self.requests.send(Request::Reload(reply)).map_err(|_| Ending)?;
         answer.blocking_recv().map_err(|_| Ending)
@@ -119,6 +120,13 @@ impl Handle {
             sleep(RETRY).await;
         }
         answer.await.map_err(|_| Ending)
+    }
+}
+
+impl Reloaded {
+    /// What the audit trail says of it.
+    pub(crate) fn outcome(&self) -> Outcome {
+        if self.faults.is_empty() { Outcome::Ok } else { Outcome::Partial }
     }
 }
 

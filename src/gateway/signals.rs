@@ -60,7 +60,7 @@ fn reload(origin: &Origin, handle: &Handle, audit: &Audit) {
     }
     let Ok(done) = handle.reload_blocking() else { return };
     let noted = match &done {
-        Ok(changed) => entry(Outcome::Ok, changed),
+        Ok(done) => entry(done.outcome(), &done.to_string()),
         Err(error) => entry(Outcome::Refused, error),
     };
     if let Err(error) = noted {

@@ -120,6 +120,16 @@ fn a_reload_tells_what_was_changed_or_what_is_wrong() {
     assert_eq!(told(&run_at(&folder.path, &["reload"])), (Some(1), "", complaint));
 }
 
+#[test]
+fn a_reload_that_was_done_in_part_is_no_success() {
+    let folder = Folder::new("partial");
+    let answer = r#"{"changed":"added wg1","faults":["wg1: post_up: no","wg2: mtu: no"]}"#;
+    let _daemon = Daemon::start(&folder.socket("write.sock"), 200, answer);
+    let complaint = "aditctl: not all of it was done; the rest is tried again at the next reload:\n\
+                     wg1: post_up: no\nwg2: mtu: no\n";
+    assert_eq!(told(&run_at(&folder.path, &["reload"])), (Some(1), "added wg1\n", complaint));
+}
+
 const DROPS: &str = "{\"time\":\"2026-11-22T12:03:04.123Z\",\"tunnel\":\"wg0\",\"reason\":\"auth\",\"packets\":1,\"length\":9}
 {\"missed\":7,\"tunnel\":\"wg0\"}
 {\"time\":\"2026-11-22T12:03:05.000Z\",\"tunnel\":\"wg1\",\"reason\":\"down\",\"packets\":1,\"length\":0}

@@ -10,14 +10,14 @@ use super::Folder;
 use crate::admin::{Audit, Server, Sockets};
 use crate::config;
 use crate::datapath::Tracer;
-use crate::gateway::{Handle, Request, TraceSource};
+use crate::gateway::{Handle, Reloaded, Request, TraceSource};
 use crate::status::{Status, sample};
 
 /// What the gateway answers.
 #[derive(Debug)]
 pub(super) struct Script {
     pub(super) status: Status,
-    pub(super) reload: Result<String, String>,
+    pub(super) reload: Result<Reloaded, String>,
     /// How long a reload takes.
     pub(super) reload_takes: Duration,
     pub(super) sources: Vec<TraceSource>,
@@ -52,7 +52,7 @@ impl Fake {
         let source = |name: &str| TraceSource { tunnel: name.to_owned(), tracer: Arc::default() };
         let script = Arc::new(Mutex::new(Script {
             status: sample::full(),
-            reload: Ok("nothing".to_owned()),
+            reload: Ok(changed("nothing")),
             reload_takes: Duration::ZERO,
             sources: vec![source("wg0"), source("wg1")],
             reloads: 0,
@@ -137,4 +137,9 @@ fn answer(requests: &Receiver<Request>, script: &Mutex<Script>) {
             Request::Stop => return,
         }
     }
+}
+
+/// A reload of which nothing failed.
+pub(super) fn changed(what: &str) -> Reloaded {
+    Reloaded { changed: what.to_owned(), faults: Vec::new() }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::client::{ask, ask_tcp, begin, raw, send};
-use super::gateway::{Fake, until};
+use super::gateway::{Fake, changed, until};
 use crate::admin::metrics::strict::Exposed;
-use crate::gateway::Handle;
+use crate::gateway::{Handle, Reloaded};
 use crate::status::{State, Status};
 
 #[test]
@@ -101,7 +101,7 @@ fn a_wrong_path_or_method_is_told_what_is_right() {
 #[test]
 fn a_reload_is_carried_out_and_audited() {
     let fake = Fake::new();
-    fake.script.lock().unwrap().reload = Ok("wg1: added".to_owned());
+    fake.script.lock().unwrap().reload = Ok(changed("wg1: added"));
     let answer = ask(&fake.write(), "POST /v1/reload");
     assert_eq!((answer.status, answer.json()["changed"].as_str()), (200, Some("wg1: added")));
     fake.script.lock().unwrap().reload = Err("line 7, column 1: what is this".to_owned());
@@ -185,7 +185,7 @@ fn a_status_serves_everybody_for_a_second() {
 #[test]
 fn after_a_reload_the_status_is_a_new_one() {
     let fake = Fake::new();
-    for reload in [Ok("all".to_owned()), Err("another error".to_owned())] {
+    for reload in [Ok(changed("all")), Err("another error".to_owned())] {
         assert_eq!(current(&fake), [true; 2]);
         let mut script = fake.script.lock().unwrap();
         script.status.version.push('x');
@@ -194,6 +194,18 @@ fn after_a_reload_the_status_is_a_new_one() {
         ask(&fake.write(), "POST /v1/reload");
         assert_eq!(current(&fake), [true; 2]);
     }
+}
+
+#[test]
+fn what_a_reload_could_not_do_is_told_and_audited() {
+    let fake = Fake::new();
+    fake.script.lock().unwrap().reload =
+        Ok(Reloaded { changed: "added wg1".to_owned(), faults: vec!["wg1: post_up: false".to_owned()] });
+    let answer = ask(&fake.write(), "POST /v1/reload");
+    assert_eq!((answer.status, &answer.json()["faults"][0]), (200, &"wg1: post_up: false".into()));
+    let trail = fake.trail();
+    let (_, result, detail) = trail.last().unwrap();
+    assert_eq!((&**result, &**detail), ("partial", "added wg1; but wg1: post_up: false"));
 }
 
 #[test]
