@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -60,6 +61,8 @@ def values(net):
     name, key = pair.left.device.name, pair.right.keys.public
     iperf3(a.host, b.host, pair.right.inner(), size="1M")
     a.host.attempt("ping", "-c3", "-i0.05", "-W0.2", "10.9.0.99")
+    # What is told may be a second old.
+    time.sleep(1.1)
     shown = pair.left.peer_state(pair.right)
     samples = scrape(a)
     one = {"interface": name, "public_key": key, "friendly_name": "other"}

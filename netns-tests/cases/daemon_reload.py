@@ -1,4 +1,5 @@
 """Reloads under traffic: what is the same in both files is not touched; what others own stays."""
+import re
 import threading
 
 from lab.case import case
@@ -102,7 +103,7 @@ def peers_around_a_flow(net):
 #   a: aditd, and a person with wg ---- wire ---- b: aditd
 @case()
 def owners(net):
-    """A peer of `wg set` outlives reloads; `wg syncconf` and `setconf` do not take the file's peers away."""
+    """A peer of `wg set` outlives reloads; `wg` takes neither the file's peers nor their allowed IPs away."""
     pair, a, b, steady = busy_pair(net)
     device, theirs, ours = pair.left.device, keys().public, pair.right.keys.public
     name = device.name
@@ -117,6 +118,12 @@ def owners(net):
     assert owner == {theirs: ("uapi", None), ours: ("file", "other")}, owner
     code, output = device.attempt("set", name, "peer", ours, "remove")
     assert code and "not permitted" in output, f"exit {code}: {output}"
+    taken = device.state().peers[ours].allowed_ips
+    code, output = device.attempt("set", name, "peer", theirs, "allowed-ips", f"{taken[0]},10.63.0.0/16")
+    assert code and "not permitted" in output.lower(), f"exit {code}: {output}"
+    a.process.wait_output(rf"peer {re.escape(theirs)} is not given {re.escape(taken[0])}: peer {re.escape(ours)}", 3)
+    assert device.state().peers[ours].allowed_ips == taken, "wg set took an allowed IP from a peer of the file"
+    assert device.state().peers[theirs].allowed_ips == ["10.63.0.0/16"], "the rest was not done"
     other = keys().public
     conf = f"{pair.left.interface_conf()}[Peer]\nPublicKey = {other}\nAllowedIPs = 10.62.0.0/16\n"
     device.host.run("wg", "setconf", name, "/dev/stdin", data=conf)
