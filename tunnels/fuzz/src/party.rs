@@ -212,7 +212,8 @@ impl Party {
             let after = result.is_err().then(|| state(&self.tunnel));
             let outputs = self.settle();
             if let (Err(reason), Some(after)) = (result, after) {
-                assert_eq!(outputs, usize::from(reason == Refused::UnderLoad), "{reason}");
+                // Not every message is worth a cookie.
+                assert!(outputs <= usize::from(reason == Refused::UnderLoad), "{reason}");
                 // A cookie reply is an output, and a bucket is filled by who has a cookie.
                 let counted = matches!(reason, Refused::UnderLoad | Refused::RateLimited) || under_load;
                 assert!(counted || before == after, "refused ({reason}), and yet {before}\nis now {after}");

@@ -1,12 +1,14 @@
 //! The handshakes that others begin (WireGuard paper, sections 5.4.2, 5.4.3 and 5.4.7).
 
+use std::collections::BTreeMap;
+
 use adit_noise::{Now, Responder, Tai64n, Time, WIREGUARD};
 use adit_packet::Ecn;
 
 use crate::device::{Device, Identity, source};
 use crate::message::{self, Fields};
 use crate::peer::Peer;
-use crate::{Endpoint, Output, Refused};
+use crate::{Endpoint, Output, PeerId, Refused};
 
 /// An initiation that was made for us, by somebody who holds the private key of `public_key`. It may still be a replay.
 pub(crate) struct Initiation {
@@ -63,6 +65,7 @@ impl Device {
         message: &[u8],
         sender: u32,
         under_load: bool,
+        peers: &BTreeMap<PeerId, Peer>,
         now: Time,
     ) -> Result<(), Refused> {
         let identity = self.identity.as_mut().ok_or(Refused::NoPrivateKey)?;
@@ -77,6 +80,9 @@ impl Device {
                 true => Ok(()),
                 false => Err(Refused::RateLimited),
             };
+        }
+        if self.replies.is_ignorant(now) {
+            self.replies.learn(peers.values().filter_map(Peer::endpoint).map(|path| path.remote()), now);
         }
         if !self.replies.allow(from.remote(), now) {
             return Err(Refused::UnderLoad);

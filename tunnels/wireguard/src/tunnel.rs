@@ -80,10 +80,6 @@ impl Tunnel {
         if !self.device.up {
             return Err(Refused::Down);
         }
-        if under_load && self.device.replies.is_ignorant(now.mono) {
-            let endpoints = self.peers.values().filter_map(Peer::endpoint);
-            self.device.replies.learn(endpoints.map(|endpoint| endpoint.remote()), now.mono);
-        }
         let message = &*message;
         match Message::parse(message) {
             Some(Message::Initiation) => self.handle_initiation(from, message, under_load, now),
@@ -102,7 +98,7 @@ impl Tunnel {
     ) -> Result<(), Refused> {
         let fields = message::parse_initiation(message).ok_or(Refused::Length)?;
         let device = &mut self.device;
-        device.admit(from, message, fields.sender, under_load, now.mono)?;
+        device.admit(from, message, fields.sender, under_load, &self.peers, now.mono)?;
         let identity = device.identity.as_ref().ok_or(Refused::NoPrivateKey)?;
         let initiation = Initiation::open(fields, identity)?;
         let id = self.by_key.get(&initiation.public_key);
@@ -119,7 +115,7 @@ impl Tunnel {
     ) -> Result<(), Refused> {
         let fields = message::parse_response(message).ok_or(Refused::Length)?;
         let device = &mut self.device;
-        device.admit(from, message, fields.sender, under_load, now.mono)?;
+        device.admit(from, message, fields.sender, under_load, &self.peers, now.mono)?;
         let id = device.indexes.peer(fields.receiver);
         self.with_peer(id.ok_or(Refused::UnknownIndex)?, now, |peer, device| {
             peer.handle_response(from, fields, device, now)
