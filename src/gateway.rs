@@ -97,9 +97,9 @@ impl Gateway {
             match requests.recv_timeout(TICK) {
                 // Whoever asked may have gone away.
                 Ok(Request::Status(reply)) if !reply.is_closed() => drop(reply.send(self.overview())),
-                Ok(Request::Status(_)) => {}
+                Ok(Request::Trace(reply)) if !reply.is_closed() => drop(reply.send(self.trace_sources())),
+                Ok(Request::Status(_) | Request::Trace(_)) => {}
                 Ok(Request::Reload(reply)) => drop(reply.send(self.reload_file())),
-                Ok(Request::Trace(reply)) => drop(reply.send(self.trace_sources())),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
