@@ -147,6 +147,9 @@ impl Outward {
         let Some(peer) = context.table.route(destination) else {
             return context.drop(Reason::NoRoute, packet);
         };
+        if context.table.is_loop(peer, packet) {
+            return context.drop(Reason::Loop, packet);
+        }
         let Some(header) = VirtioNetHdr::parse(&self.arena[start - virtio::LEN..]) else {
             return context.drop(Reason::Malformed, packet);
         };

@@ -1,9 +1,10 @@
 //! Every reason to drop a packet, in words. `docs/operations.md` has the same ones.
 
 /// Reasons by their names in the status and the metrics, in the order of [`crate::datapath::Reason::all`].
-pub const EXPLANATIONS: [(&str, &str); 34] = [
+pub const EXPLANATIONS: [(&str, &str); 35] = [
     ("malformed", "not an IP packet, or its lengths cannot be true"),
     ("no_route", "no peer has the destination among its allowed IPs"),
+    ("loop", "a datagram of the tunnel itself: the way to the peer's endpoint leads through the peer"),
     ("no_carrier", "the interface has no UDP socket: it is down, or its port was taken"),
     ("unsent_queue_full", "too many packets wait for handshakes, of all peers together"),
     ("send_failed", "the kernel refused to send the datagram: no route, a firewall, or no buffers"),

@@ -11,6 +11,8 @@ pub enum Reason {
     Malformed,
     /// No peer has the destination among its allowed addresses.
     NoRoute,
+    /// A datagram of the tunnel itself: the way to the peer's endpoint leads through the peer.
+    Loop,
     /// The interface has no socket: it is down, or its port was taken.
     NoCarrier,
     /// Packets that wait for a session take up all the memory that they may.
@@ -40,14 +42,15 @@ pub enum Reason {
 }
 
 use Reason::{
-    Congestion, DeliverFailed, Expired, HandshakeQueueFull, Malformed, NoCarrier, NoRoute, NotWireguard,
-    Protocol, ReceiveQueueFull, SendFailed, Source, Truncated, UnknownSession, UnsentQueueFull,
+    Congestion, DeliverFailed, Expired, HandshakeQueueFull, Loop, Malformed, NoCarrier, NoRoute,
+    NotWireguard, Protocol, ReceiveQueueFull, SendFailed, Source, Truncated, UnknownSession, UnsentQueueFull,
 };
 
 /// The reasons of the data path itself, in the order of the packet's journey, with their stable names.
-const OWN: [(Reason, &str); 14] = [
+const OWN: [(Reason, &str); 15] = [
     (Malformed, "malformed"),
     (NoRoute, "no_route"),
+    (Loop, "loop"),
     (NoCarrier, "no_carrier"),
     (UnsentQueueFull, "unsent_queue_full"),
     (SendFailed, "send_failed"),
@@ -81,18 +84,19 @@ impl Reason {
         match self {
             Malformed => 0,
             NoRoute => 1,
-            NoCarrier => 2,
-            UnsentQueueFull => 3,
-            SendFailed => 4,
-            ReceiveQueueFull => 5,
-            Truncated => 6,
-            NotWireguard => 7,
-            HandshakeQueueFull => 8,
-            UnknownSession => 9,
-            Expired => 10,
-            Source => 11,
-            Congestion => 12,
-            DeliverFailed => 13,
+            Loop => 2,
+            NoCarrier => 3,
+            UnsentQueueFull => 4,
+            SendFailed => 5,
+            ReceiveQueueFull => 6,
+            Truncated => 7,
+            NotWireguard => 8,
+            HandshakeQueueFull => 9,
+            UnknownSession => 10,
+            Expired => 11,
+            Source => 12,
+            Congestion => 13,
+            DeliverFailed => 14,
             Protocol(refused) => OWN.len() + refused as usize,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use adit_wireguard::message::Message;
 use adit_wireguard::{AllowedIps, Endpoint, PeerId, Session, Traffic, View};
 
 /// A change to a worker's table.
@@ -73,6 +74,17 @@ impl Table {
         self.routes.lookup(address)
     }
 
+    /// True if a packet for a peer is what was sealed for that peer: its endpoint lies behind itself. Let through, the packet
+    /// would go round, longer each time, until the session ends.
+    #[must_use]
+    pub fn is_loop(&self, id: PeerId, packet: &[u8]) -> bool {
+        let Some(Message::Data { receiver, .. }) = udp_payload(packet).and_then(Message::parse) else {
+            return false;
+        };
+        let session = self.peers.get(&id).and_then(|peer| peer.current.as_ref());
+        session.is_some_and(|session| session.remote_index() == receiver)
+    }
+
     /// A peer by its number.
     pub fn peer(&mut self, id: PeerId) -> Option<&mut Peer> {
         self.peers.get_mut(&id)
@@ -83,6 +95,19 @@ impl Table {
     pub fn session(&self, index: u32) -> Option<&Arc<Session>> {
         self.sessions.get(&index)
     }
+}
+
+/// The UDP payload of a packet or of its first fragment. Without options or extension headers: our own sockets set none.
+fn udp_payload(packet: &[u8]) -> Option<&[u8]> {
+    const UDP: u8 = 17;
+    const FRAGMENT: u8 = 44;
+    let at = match (packet.first()? >> 4, *packet.get(6)?, *packet.get(9)?) {
+        (4, _, UDP) => 20,
+        (6, UDP, _) => 40,
+        (6, FRAGMENT, _) if *packet.get(40)? == UDP => 48,
+        _ => return None,
+    };
+    packet.get(at + 8..)
 }
 
 impl Peer {

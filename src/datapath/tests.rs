@@ -50,6 +50,7 @@ impl Side {
         let session = Arc::new(Session::new(traffic.clone(), &keys, local, remote, true, now()));
         let mut routes = AllowedIps::default();
         routes.insert("10.0.0.0/8".parse().unwrap(), peer);
+        routes.insert("fd00::/8".parse().unwrap(), peer);
         let mut table = Table::default();
         table.apply(Change::Peer(peer, Some(traffic.clone())));
         table.apply(Change::Session(local, Some(session.clone())));
@@ -159,6 +160,43 @@ fn packets_of_every_length_cross() {
         assert_eq!(b.open(&[(datagrams[0].clone(), datagrams[0].len())]), [sent]);
     }
     assert_eq!((a.dropped(), b.dropped()), (0, 0));
+}
+
+/// A datagram in a UDP packet, as it comes back when the way to the peer's endpoint is through the peer.
+fn carried(datagram: &[u8], version: u8, fragment: bool) -> (VirtioNetHdr, Vec<u8>) {
+    let mut packet = if version == 4 {
+        packet([10, 0, 0, 1], [10, 0, 0, 2], 28)
+    } else {
+        let mut packet = vec![0; if fragment { 56 } else { 48 }];
+        (packet[0], packet[6], packet[40]) = (0x60, if fragment { 44 } else { 17 }, 17);
+        packet[24..40].copy_from_slice(&"fd00::2".parse::<std::net::Ipv6Addr>().unwrap().octets());
+        packet
+    };
+    packet.extend(datagram);
+    let len = packet.len() as u16;
+    if version == 4 {
+        packet[2..4].copy_from_slice(&len.to_be_bytes());
+        (packet[6], packet[9]) = (if fragment { 0x20 } else { 0 }, 17);
+    } else {
+        packet[4..6].copy_from_slice(&(len - 40).to_be_bytes());
+    }
+    (VirtioNetHdr::default(), packet)
+}
+
+#[test]
+fn what_was_sealed_for_a_peer_is_not_sealed_for_it_again() {
+    let (mut a, mut b) = Side::pair();
+    let datagram = a.seal(&[plain(100)]).remove(0);
+    let mut expected = 0;
+    for (version, fragment) in [(4, false), (4, true), (6, false), (6, true)] {
+        assert_eq!(a.seal(&[carried(&datagram, version, fragment)]), [[0; 0]; 0], "{version} {fragment}");
+        expected += 1;
+        assert_eq!(a.dropped(), expected);
+    }
+    // Somebody else's tunnel in ours.
+    for (version, fragment) in [(4, false), (6, false)] {
+        assert_eq!(b.seal(&[carried(&datagram, version, fragment)]).len(), 1, "{version}");
+    }
 }
 
 #[test]

@@ -99,6 +99,12 @@ impl Session {
         self.local
     }
 
+    /// The index that names the session to the peer.
+    #[must_use]
+    pub fn remote_index(&self) -> u32 {
+        self.remote
+    }
+
     /// True if we began the handshake: only the initiator renews by time, so that both ends do not (section 6.2).
     #[must_use]
     pub fn is_initiator(&self) -> bool {
