@@ -222,7 +222,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::admin::tests::Folder;
+    use crate::test_folder::Folder;
 
     fn serve(uapi: &Arc<Uapi>) -> std::thread::JoinHandle<()> {
         let uapi = uapi.clone();

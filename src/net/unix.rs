@@ -70,7 +70,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::admin::tests::Folder;
+    use crate::test_folder::Folder;
 
     fn mode(path: &Path) -> u32 {
         fs::symlink_metadata(path).unwrap().mode() & 0o7777
