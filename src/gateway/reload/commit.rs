@@ -1,13 +1,20 @@
 //! What is left once nothing can be undone any more: what fails is told, and tried again at the next reload.
 
+use std::io;
+use std::time::{Duration, Instant};
+
 use adit_wireguard::uapi::Change;
 
 use super::Reload;
 use crate::clock;
-use crate::control::Interface;
+use crate::control::{Interface, Remote};
 use crate::gateway::{endpoints, hooks, plan, told, upkeep};
 use crate::net::link::{self, Settings};
 use crate::net::{address, route};
+
+/// How long sockets may take to be closed that were left, and how often is looked.
+const LEAVING: Duration = Duration::from_secs(1);
+const GLANCE: Duration = Duration::from_millis(5);
 
 impl Reload<'_> {
     /// Does it. What went wrong, and with which tunnel.
@@ -105,7 +112,7 @@ impl Reload<'_> {
             taken.filter(|(name, port)| self.is_taken(*port) && port_before(name) != Some(*port)).collect();
         let listen = |name: &String, port| {
             let listens = self.interface(name).map(Interface::remote);
-            let listens = listens.map(|remote| remote.configure(vec![Change::ListenPort(port)])).transpose();
+            let listens = listens.map(|remote| take_port(&remote, port)).transpose();
             let fault = listens.map_err(told(&format!("{name}: listen_port {port}"))).err();
             fault.map(|fault| (name.clone(), fault))
         };
@@ -132,6 +139,19 @@ impl Reload<'_> {
                 self.gateway.resolver.retain(name, &kept, now);
             }
             self.gateway.resolver.retain(name, &all, now);
+        }
+    }
+}
+
+/// Has a tunnel listen on a port that another one leaves: its workers let go of their sockets in their own time.
+fn take_port(remote: &Remote, port: u16) -> io::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match remote.configure(vec![Change::ListenPort(port)]) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && begin.elapsed() < LEAVING => {
+                std::thread::sleep(GLANCE);
+            }
+            listens => return listens,
         }
     }
 }
