@@ -3,6 +3,7 @@
 //! ```text
 //!   signals, admin sockets ──requests──▶ Gateway ──changes──▶ control thread of each tunnel ──▶ its workers
 //!                                           ├──▶ kernel: addresses, routes, guards, rules      network.rs
+//!                                           │    and again if somebody takes them away         upkeep.rs
 //!                                           ├──▶ commands of the operator                      hooks.rs
 //!                                           └──▶ names of endpoints                            resolver.rs
 //! ```
@@ -60,7 +61,7 @@ struct Gateway {
     tunnels: BTreeMap<String, Interface>,
     upkeep: Upkeep,
     /// What a reload could not do, by tunnel: it is tried again at the next.
-    faults: BTreeMap<String, String>,
+    faults: BTreeMap<String, Vec<String>>,
     /// The daemon was told to end.
     stopping: Arc<AtomicBool>,
     /// Tunnels that ended by themselves, and why. Their guards stay; a reload makes them anew.

@@ -37,7 +37,8 @@ impl Gateway {
     /// What is wrong with the gateway as a whole.
     fn warnings(&self) -> Vec<String> {
         let since_start = self.findings.iter().cloned();
-        let undone = self.faults.values().map(|fault| format!("not done by the last reload: {fault}"));
+        let undone =
+            self.faults.values().flatten().map(|fault| format!("not done by the last reload: {fault}"));
         let missing = self.upkeep.faults().iter().cloned();
         since_start.chain(warnings::of_history(&self.history)).chain(undone).chain(missing).collect()
     }

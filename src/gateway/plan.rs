@@ -33,12 +33,14 @@ impl Plan {
         })
     }
 
-    /// Adds the tunnels with which something failed last time, if they are to stay.
-    pub(super) fn retry<'a>(&mut self, faulty: impl Iterator<Item = &'a String>) {
-        let known = |name: &&String| {
-            [&self.added, &self.removed, &self.changed].into_iter().flatten().any(|of| of == *name)
+    /// Takes the tunnels with which something failed last time for changed, unless they are made anew or gone.
+    pub(super) fn retry<'a>(&mut self, faulty: impl Iterator<Item = &'a String>, old: &Config, new: &Config) {
+        let stays = |name: &&String| {
+            old.wireguard.contains_key(*name)
+                && new.wireguard.contains_key(*name)
+                && !self.changed.contains(name)
         };
-        let again: Vec<_> = faulty.filter(|name| !known(name)).cloned().collect();
+        let again: Vec<_> = faulty.filter(stays).cloned().collect();
         self.changed.extend(again);
     }
 
@@ -177,6 +179,17 @@ mod tests {
         let plan = Plan::new(&old, &new).unwrap();
         assert_eq!(plan.describe(), "added wg3; removed wg2; changed wg1");
         assert_eq!(Plan::new(&new, &new).unwrap(), Plan::default());
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_where_the_tunnel_stays() {
+        let old = config(&(tunnel("wg0", 1, &[]) + &tunnel("wg1", 2, &[]) + &tunnel("wg2", 3, &[])));
+        let new = config(&(tunnel("wg0", 1, &[]) + &tunnel("wg1", 9, &[]) + &tunnel("wg3", 4, &[])));
+        let mut plan = Plan::new(&old, &new).unwrap();
+        // The last had ended by itself, and is not in the file any more either.
+        let faulty = ["wg0", "wg1", "wg2", "wg3", "wg4"].map(str::to_owned);
+        plan.retry(faulty.iter(), &old, &new);
+        assert_eq!(plan.changed, ["wg1", "wg0"]);
     }
 
     #[test]

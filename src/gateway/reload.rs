@@ -67,7 +67,7 @@ impl Gateway {
     pub(super) fn reload(&mut self, new: Config) -> Result<Reloaded, String> {
         let mut plan = Plan::new(&self.config, &new)?;
         let changed = plan.describe();
-        plan.retry(self.faults.keys());
+        plan.retry(self.faults.keys(), &self.config, &new);
         let mut reload = Reload {
             before: Network::of(&self.config),
             after: Network::of(&new),
@@ -92,7 +92,10 @@ impl Gateway {
         crate::log::set_level(self.level.unwrap_or(new.log.level));
         self.config = new;
         let told = faults.iter().map(|(_, fault)| fault.clone()).collect();
-        self.faults = faults.into_iter().collect();
+        self.faults.clear();
+        for (name, fault) in faults {
+            self.faults.entry(name).or_default().push(fault);
+        }
         Ok(Reloaded { changed, faults: told })
     }
 }
