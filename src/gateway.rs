@@ -40,7 +40,6 @@ use tracing::level_filters::LevelFilter;
 pub use handle::{Ending, Handle, Reloaded, Request, TraceSource};
 pub use start::run;
 
-use self::network::Network;
 use self::resolver::Resolver;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-/// A client has to be done this long after it came, or after it last took something of what it watches.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// A client has to be done this long after it came, or after it last took something of what it watches. Tests
+/// wait for its end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 8 } else { 30 });
 
 /// When a client has to be done.
 #[derive(Debug)]

@@ -21,8 +21,14 @@ pub(super) struct Source<'a> {
 
 impl<'a> Source<'a> {
     pub(super) fn new(name: &'a str, text: &'a str) -> Self {
-        let (broken, mistakes) = Default::default();
-        Self { name, text, lines: Lines::of(text), broken, broken_from: usize::MAX, mistakes }
+        Self {
+            name,
+            text,
+            lines: Lines::of(text),
+            broken: BTreeSet::new(),
+            broken_from: usize::MAX,
+            mistakes: RefCell::default(),
+        }
     }
 
     /// Notes what the TOML parser found: the first mistake of each line, for the others follow from it.

@@ -20,11 +20,6 @@ pub(super) struct Way {
 }
 
 impl Way {
-    /// The route that holds back what the way was for.
-    pub(super) fn guard(self) -> Route {
-        Route::guard(self.destination, self.table)
-    }
-
     /// The route to a device.
     pub(super) fn to(self, index: u32) -> Route {
         Route::link(self.destination, self.table, index)
@@ -56,6 +51,11 @@ impl Network {
         let mut network = Self::default();
         network.add(name, tunnel);
         network
+    }
+
+    /// The guards as routes.
+    pub(super) fn guard_routes(&self) -> impl Iterator<Item = Route> {
+        self.guards.iter().map(|way| Route::guard(way.destination, way.table))
     }
 
     fn add(&mut self, name: &str, tunnel: &Wireguard) {

@@ -82,10 +82,13 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     same.into_iter().filter(|(_, same)| !same).map(|(key, _)| key).collect()
 }
 
-/// What an interface is to be told so that it is as `new` says, having been as `old` says; only what differs. The port
-/// comes first, since it is what the system may refuse. Endpoints that are names are left to the resolver.
+/// What an interface is to be told so that it is as `new` says, having been as `old` says; only what differs. Peers
+/// that are gone come first: they go even if the system refuses what follows, the port or the mark. Endpoints that are names
+/// are left to the resolver.
 pub(super) fn changes(old: Option<&Wireguard>, new: &Wireguard) -> Vec<Change> {
-    let mut changes = Vec::new();
+    let (before, after) = (old.map(by_key).unwrap_or_default(), by_key(new));
+    let gone = before.iter().filter(|(key, _)| !after.contains_key(*key));
+    let mut changes: Vec<_> = gone.map(|(_, peer)| Change::RemovePeer(peer.public_key)).collect();
     if old.is_none_or(|old| old.listen_port != new.listen_port) {
         changes.push(Change::ListenPort(new.listen_port));
     }
@@ -95,9 +98,6 @@ pub(super) fn changes(old: Option<&Wireguard>, new: &Wireguard) -> Vec<Change> {
     if old.is_none_or(|old| old.private_key != new.private_key) {
         changes.push(Change::PrivateKey(Some(new.private_key.clone())));
     }
-    let (before, after) = (old.map(by_key).unwrap_or_default(), by_key(new));
-    let gone = before.iter().filter(|(key, _)| !after.contains_key(*key));
-    changes.extend(gone.map(|(_, peer)| Change::RemovePeer(peer.public_key)));
     let wanted = after.iter().filter(|(key, peer)| before.get(*key) != Some(*peer));
     changes.extend(
         wanted.map(|(key, peer)| Change::Peer(peer.public_key, change(before.get(key).copied(), peer))),
@@ -260,6 +260,13 @@ mod tests {
         let told = changes(Some(of(&config(&text(1)))), of(&config(&text(2))));
         let [Change::RemovePeer(old), Change::Peer(new, _)] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!((old.as_bytes(), new.as_bytes()), (&[1; 32], &[2; 32]));
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_goes_before_anything_can_be_refused() {
+        let old = config(&tunnel("wg0", 1, &[("a", 1, "")]));
+        let told = changes(Some(of(&old)), of(&config(&tunnel("wg0", 2, &[]))));
+        assert!(matches!(told.as_slice(), [Change::RemovePeer(_), Change::ListenPort(2)]), "{told:?}");
     }
 
     #[test]

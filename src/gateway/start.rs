@@ -166,10 +166,10 @@ fn prepare(config: &Config) -> Result<Prepared> {
     open_tun_driver(&user).with_context(|| format!("cannot let user {name} use {TUN}"))?;
     let sockets = Sockets::bind(&config.admin)?;
     let metrics = config.metrics.as_ref().map(admin::metrics::bind).transpose()?;
-    let mut findings = Vec::new();
-    findings.extend(config.unreadable_by(name)?.into_iter().map(|file| {
+    let unreadable = config.unreadable_by(name)?.into_iter().map(|file| {
         format!("{} cannot be read by user {name}: the configuration cannot be reloaded", file.display())
-    }));
+    });
+    let mut findings: Vec<_> = unreadable.collect();
     if user.uid == 0 {
         findings.push("the daemon runs as root, with all its privileges (gateway.user)".into());
     }

@@ -72,7 +72,7 @@ struct Mending {
 impl Mending {
     fn all(&mut self, wanted: &Network, tunnels: &BTreeMap<String, Interface>) -> Result<(), String> {
         let present = present()?;
-        for guard in wanted.guards.iter().map(|way| way.guard()).filter(|guard| !present.contains(guard)) {
+        for guard in wanted.guard_routes().filter(|guard| !present.contains(guard)) {
             self.put(&format!("unreachable route to {}", guard.destination), route::add(guard));
         }
         for rule in missing_rules(&wanted.rules)? {
@@ -132,8 +132,7 @@ pub(super) fn missing_rules(wanted: &BTreeSet<Rule>) -> Result<Vec<Rule>, String
 /// What the kernel says. Nothing may go on then.
 pub(super) fn guard(wanted: &Network) -> Result<(), String> {
     let present = present()?;
-    let guards = wanted.guards.iter().map(|way| way.guard()).filter(|guard| !present.contains(guard));
-    guards.into_iter().try_for_each(|guard| {
+    wanted.guard_routes().filter(|guard| !present.contains(guard)).try_for_each(|guard| {
         route::add(guard).map(drop).map_err(told(&format!("unreachable route to {}", guard.destination)))
     })
 }
@@ -153,7 +152,7 @@ pub(super) fn guard_default(wanted: &Network) -> Result<(), String> {
 /// # Errors
 /// What the kernel says.
 pub(super) fn sweep(wanted: &Network) -> Result<(), String> {
-    let guards: BTreeSet<_> = wanted.guards.iter().map(|way| way.guard()).collect();
+    let guards: BTreeSet<_> = wanted.guard_routes().collect();
     let stray =
         present()?.into_iter().filter(|route| route.to == Target::Unreachable && !guards.contains(route));
     for guard in stray {

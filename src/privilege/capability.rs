@@ -7,8 +7,6 @@ use rustix::thread::{self, CapabilitySet};
 pub enum Capability {
     /// `CAP_NET_ADMIN`: devices, addresses, routes, rules, marks.
     NetAdmin,
-    /// `CAP_NET_RAW`: packet sockets.
-    NetRaw,
     /// `CAP_NET_BIND_SERVICE`: ports below 1024.
     NetBindService,
 }
@@ -18,7 +16,6 @@ impl Capability {
     pub(super) fn bit(self) -> CapabilitySet {
         match self {
             Self::NetAdmin => CapabilitySet::NET_ADMIN,
-            Self::NetRaw => CapabilitySet::NET_RAW,
             Self::NetBindService => CapabilitySet::NET_BIND_SERVICE,
         }
     }

@@ -187,8 +187,8 @@ mod tests {
     fn what_is_kept_is_kept_and_nothing_else() {
         isolated_as_nobody(|| {
             assert!(effective().len() > 30);
-            give_up_of_thread("nobody", &[Capability::NetAdmin, Capability::NetRaw]).unwrap();
-            assert_eq!(effective(), ["CAP_NET_ADMIN", "CAP_NET_RAW"]);
+            give_up_of_thread("nobody", &[Capability::NetAdmin, Capability::NetBindService]).unwrap();
+            assert_eq!(effective(), ["CAP_NET_BIND_SERVICE", "CAP_NET_ADMIN"]);
             let grown = CapabilitySets {
                 effective: CapabilitySet::CHOWN,
                 permitted: CapabilitySet::CHOWN,
@@ -224,7 +224,8 @@ mod tests {
         isolated_as_nobody(|| {
             give_up_of_thread("nobody", &[Capability::NetAdmin]).unwrap();
             give_up_of_thread("nobody", &[Capability::NetAdmin]).unwrap();
-            let error = give_up_of_thread("nobody", &[Capability::NetAdmin, Capability::NetRaw]).unwrap_err();
+            let error =
+                give_up_of_thread("nobody", &[Capability::NetAdmin, Capability::NetBindService]).unwrap_err();
             assert!(matches!(error, Error::Step { .. }), "{error}");
         });
     }

@@ -13,6 +13,7 @@ use crate::config::peer::PUBLIC_KEY;
 use crate::config::source::Source;
 
 /// Our tables, and what belongs to them.
+#[derive(Default)]
 pub(super) struct Emitted {
     pub(super) toml: String,
     pub(super) secrets: Vec<(PathBuf, Zeroizing<String>)>,
@@ -43,8 +44,7 @@ impl Origins {
 
 /// Writes the tables of the tunnel `name`.
 pub(super) fn emit(name: &str, sections: &Sections<'_>, keys: &Path, source: &Source<'_>) -> Emitted {
-    let (toml, secrets, notes, origins) = Default::default();
-    let mut emitted = Emitted { toml, secrets, notes, origins };
+    let mut emitted = Emitted::default();
     let interface = &sections.interface;
     emitted.about(interface.at, "", &format!("The wg-quick file {name}.conf."));
     if let Some(save) = interface.last("SaveConfig").filter(|save| save.value.eq_ignore_ascii_case("true")) {

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::InterfaceAddress;
 use crate::control::{Interface, Options};
 use crate::gateway::journal::Journal;
-use crate::gateway::network::Way;
+use crate::gateway::network::{Network, Way};
 use crate::gateway::{endpoints, hooks, plan, told, upkeep};
 use crate::net::link::{self, Settings};
 use crate::net::rule::{self, Kind, Rule};
@@ -45,8 +45,7 @@ impl Reload<'_> {
     }
 
     fn put_guards(&self, journal: &mut Journal) -> Result<(), String> {
-        let guards = self.after.guards.iter().map(|way| way.guard());
-        for guard in guards.filter(|guard| !self.present.contains(guard)) {
+        for guard in self.after.guard_routes().filter(|guard| !self.present.contains(guard)) {
             let what = format!("unreachable route to {}", guard.destination);
             if route::add(guard).map_err(told(&what))? {
                 journal.done(what, move || route::remove(guard).map(drop));
@@ -163,9 +162,7 @@ impl Reload<'_> {
     /// Looks the names of new peers up while there is still a way to the resolver: the rules of a default route may lead it
     /// into the tunnel that waits for the answer.
     fn resolve(&mut self) {
-        let closing = |name: &&String| {
-            !crate::gateway::Network::of_tunnel(name, &self.new.wireguard[*name]).rules.is_empty()
-        };
+        let closing = |name: &&String| !Network::of_tunnel(name, &self.new.wireguard[*name]).rules.is_empty();
         let closed: Vec<_> = self.plan.added.iter().filter(closing).cloned().collect();
         for name in &closed {
             let names = endpoints::names(&self.new.wireguard[name]);
