@@ -11,6 +11,7 @@ use super::resolver::{self, PeerName};
 use crate::clock;
 use crate::config::{EndpointName, Peer, Wireguard};
 use crate::control::Interface;
+use crate::status;
 
 /// The peers of a tunnel whose endpoints are names.
 pub(super) fn names(config: &Wireguard) -> BTreeMap<String, (String, u16)> {
@@ -32,14 +33,19 @@ pub(super) fn place(
     let (Some(interface), Some(settings)) = (interface, settings) else { return };
     let Ok(report) = interface.remote().report() else { return };
     let key = settings.public_key.to_base64();
-    let now = report.peers.iter().find(|peer| peer.public_key == key);
-    let now = now.and_then(|peer| peer.endpoint.as_deref()?.parse().ok());
-    let Some(next) = resolver::next(addresses, now).filter(|next| now != Some(*next)) else { return };
+    let found = report.peers.iter().find(|peer| peer.public_key == key);
+    let now = found.and_then(|peer| peer.endpoint.as_deref()?.parse().ok());
+    let Some(next) = resolver::next(addresses, now, found.is_some_and(is_silent)) else { return };
     tracing::info!("{tunnel}: peer {peer}: endpoint {next}");
     let change = PeerChange { update_only: true, endpoint: Some(next), ..PeerChange::default() };
     if let Err(error) = interface.remote().configure(vec![Change::Peer(settings.public_key, change)]) {
         tracing::error!("{tunnel}: peer {peer}: endpoint {next}: {error}");
     }
+}
+
+/// Whether a peer has left handshakes without an answer for [`resolver::SILENCE`].
+fn is_silent(peer: &status::Peer) -> bool {
+    peer.trying_for.is_some_and(|time| time >= resolver::SILENCE.as_secs_f64())
 }
 
 impl Gateway {
@@ -64,9 +70,7 @@ impl Gateway {
                 continue;
             }
             let Ok(report) = interface.remote().report() else { continue };
-            let silence = resolver::SILENCE.as_secs_f64();
-            let silent =
-                report.peers.iter().filter(|peer| peer.trying_for.is_some_and(|time| time >= silence));
+            let silent = report.peers.iter().filter(|peer| is_silent(peer));
             let silent: BTreeSet<_> = silent.map(|peer| peer.public_key.as_str()).collect();
             for peer in named.into_keys() {
                 if silent.contains(config.peers[&peer].public_key.to_base64().as_str()) {

@@ -41,9 +41,6 @@ impl Memory {
         addresses: &[SocketAddr],
         wanted: impl Fn(&str) -> bool,
     ) -> io::Result<()> {
-        if self.of(host, port) == Some(addresses) {
-            return Ok(());
-        }
         self.known.retain(|name, _| wanted(name));
         self.known.insert(key(host, port), addresses.to_vec());
         let Some(path) = &self.path else { return Ok(()) };

@@ -133,10 +133,11 @@ impl Resolver {
         }
         found
     }
-}
 
-impl Resolver {
     fn remember(&mut self, asked: &(String, u16), addresses: &[SocketAddr]) {
+        if self.memory.of(&asked.0, asked.1) == Some(addresses) {
+            return;
+        }
         let names: BTreeSet<_> = self.names.values().map(|name| memory::key(&name.host, name.port)).collect();
         if let Err(error) = self.memory.keep(&asked.0, asked.1, addresses, |name| names.contains(name)) {
             tracing::warn!("cannot remember where {} is: {error}", asked.0);
@@ -160,10 +161,16 @@ fn ask(peer: PeerName, host: String, port: u16, answers: mpsc::Sender<Answer>) {
     }
 }
 
-/// The address to try: the one after that which did not answer, so that each has its turn.
-pub(super) fn next(addresses: &[SocketAddr], silent: Option<SocketAddr>) -> Option<SocketAddr> {
-    let at = silent.and_then(|silent| addresses.iter().position(|address| *address == silent));
-    addresses.get(at.map_or(0, |at| (at + 1) % addresses.len())).copied()
+/// The address to try in place of `now`: the one after it if it is `silent`, so that each has its turn. `None` if the peer is
+/// well where it is.
+pub(super) fn next(addresses: &[SocketAddr], now: Option<SocketAddr>, silent: bool) -> Option<SocketAddr> {
+    let at = now.and_then(|now| addresses.iter().position(|address| *address == now));
+    let next = match at {
+        Some(_) if !silent => None,
+        Some(at) => addresses.get((at + 1) % addresses.len()),
+        None => addresses.first(),
+    };
+    next.copied().filter(|next| now != Some(*next))
 }
 
 #[cfg(test)]
@@ -270,10 +277,20 @@ mod tests {
     #[test]
     fn each_address_has_its_turn() {
         let all: Vec<SocketAddr> = ["192.0.2.1:1", "192.0.2.2:1"].map(|text| text.parse().unwrap()).into();
-        assert_eq!(next(&all, None), Some(all[0]));
-        assert_eq!(next(&all, Some(all[0])), Some(all[1]));
-        assert_eq!(next(&all, Some(all[1])), Some(all[0]));
-        assert_eq!(next(&all, Some("192.0.2.9:1".parse().unwrap())), Some(all[0]));
-        assert_eq!(next(&[], None), None);
+        assert_eq!(next(&all, None, false), Some(all[0]));
+        assert_eq!(next(&all, Some(all[0]), true), Some(all[1]));
+        assert_eq!(next(&all, Some(all[1]), true), Some(all[0]));
+        assert_eq!(next(&all, Some("192.0.2.9:1".parse().unwrap()), true), Some(all[0]));
+        assert_eq!(next(&all[..1], Some(all[0]), true), None);
+        assert_eq!(next(&[], None, false), None);
+    }
+
+    #[test]
+    fn a_peer_that_answers_at_one_of_its_addresses_stays_there() {
+        let all: Vec<SocketAddr> = ["192.0.2.1:1", "192.0.2.2:1"].map(|text| text.parse().unwrap()).into();
+        assert_eq!(next(&all, Some(all[0]), false), None);
+        assert_eq!(next(&all, Some(all[1]), false), None);
+        let elsewhere = Some("192.0.2.9:1".parse().unwrap());
+        assert_eq!(next(&all, elsewhere, false), Some(all[0]), "the name says otherwise");
     }
 }
