@@ -40,7 +40,7 @@ mod time;
 pub use error::Error;
 pub use handshake::{Initiator, MESSAGE_1, MESSAGE_2, PAYLOAD, Responder, Split};
 pub use keys::{PresharedKey, PrivateKey, PublicKey};
-pub use protocol::{Protocol, WIREGUARD};
+pub use protocol::{AES_256_GCM, Protocol, WIREGUARD};
 pub use tai64n::Tai64n;
 pub use text::ParseKeyError;
 pub use time::{Now, Time};

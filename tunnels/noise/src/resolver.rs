@@ -1,6 +1,9 @@
 //! The primitives that snow is given: X25519 that refuses points of low order, and secrets that are
 //! wiped when dropped.
 
+mod aes_gcm;
+
+use aes_gcm::{AesGcm, Sha256};
 use chacha20poly1305::aead::AeadInPlace;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
 use snow::params::{CipherChoice, DHChoice, HashChoice};
@@ -28,13 +31,18 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_hash(&self, choice: &HashChoice) -> Option<Box<dyn Hash>> {
-        DefaultResolver.resolve_hash(choice)
+        match choice {
+            HashChoice::SHA256 => Some(Box::<Sha256>::default()),
+            HashChoice::SHA512 | HashChoice::Blake2s | HashChoice::Blake2b => {
+                DefaultResolver.resolve_hash(choice)
+            }
+        }
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
         match choice {
             CipherChoice::ChaChaPoly => Some(Box::<ChaChaPoly>::default()),
-            CipherChoice::AESGCM => None,
+            CipherChoice::AESGCM => Some(Box::<AesGcm>::default()),
         }
     }
 }
@@ -111,6 +119,14 @@ impl ChaChaPoly {
     }
 }
 
+/// Where the text, already there, and its tag go; `None` if `out` is too short.
+fn room<'a>(plaintext: &[u8], out: &'a mut [u8]) -> Option<(&'a mut [u8], &'a mut [u8; TAG])> {
+    let (text, rest) = out.split_at_mut_checked(plaintext.len())?;
+    let tag = rest.first_chunk_mut()?;
+    text.copy_from_slice(plaintext);
+    Some((text, tag))
+}
+
 /// Four zeros, then the counter in little-endian order.
 fn nonce(counter: u64) -> chacha20poly1305::Nonce {
     let [a, b, c, d, e, f, g, h] = counter.to_le_bytes();
@@ -128,9 +144,7 @@ impl Cipher for ChaChaPoly {
 
     /// Returns 0 where `out` is too short; the caller compares the length of the whole message.
     fn encrypt(&self, counter: u64, authtext: &[u8], plaintext: &[u8], out: &mut [u8]) -> usize {
-        let Some((text, rest)) = out.split_at_mut_checked(plaintext.len()) else { return 0 };
-        let Some(tag) = rest.first_chunk_mut::<TAG>() else { return 0 };
-        text.copy_from_slice(plaintext);
+        let Some((text, tag)) = room(plaintext, out) else { return 0 };
         match self.cipher().encrypt_in_place_detached(&nonce(counter), authtext, text) {
             Ok(sealed) => {
                 *tag = sealed.into();
@@ -196,14 +210,18 @@ mod tests {
 
     #[test]
     fn a_buffer_without_room_for_the_tag_takes_nothing() {
-        let cipher = Resolver.resolve_cipher(&CipherChoice::ChaChaPoly).unwrap();
-        for len in 0..4 + TAG {
-            assert_eq!(cipher.encrypt(0, &[], b"text", &mut vec![0; len]), 0);
+        for choice in [CipherChoice::ChaChaPoly, CipherChoice::AESGCM] {
+            let cipher = Resolver.resolve_cipher(&choice).unwrap();
+            for len in 0..4 + TAG {
+                assert_eq!(cipher.encrypt(0, &[], b"text", &mut vec![0; len]), 0);
+            }
+            let mut sealed = [0; 4 + TAG];
+            assert_eq!(cipher.encrypt(0, &[], b"text", &mut sealed), sealed.len());
+            assert_eq!(cipher.decrypt(0, &[], &sealed, &mut [0; 3]), Err(snow::Error::Decrypt));
+            assert_eq!(cipher.decrypt(0, &[], &sealed[..TAG - 1], &mut [0; 4]), Err(snow::Error::Decrypt));
+            assert_eq!(cipher.decrypt(1, &[], &sealed, &mut [0; 4]), Err(snow::Error::Decrypt));
+            assert_eq!(cipher.decrypt(0, b"more", &sealed, &mut [0; 4]), Err(snow::Error::Decrypt));
+            assert_eq!(cipher.decrypt(0, &[], &sealed, &mut [0; 4]), Ok(4));
         }
-        let mut sealed = [0; 4 + TAG];
-        assert_eq!(cipher.encrypt(0, &[], b"text", &mut sealed), sealed.len());
-        assert_eq!(cipher.decrypt(0, &[], &sealed, &mut [0; 3]), Err(snow::Error::Decrypt));
-        assert_eq!(cipher.decrypt(0, &[], &sealed[..TAG - 1], &mut [0; 4]), Err(snow::Error::Decrypt));
-        assert_eq!(cipher.decrypt(0, &[], &sealed, &mut [0; 4]), Ok(4));
     }
 }

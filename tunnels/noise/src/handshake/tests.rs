@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::WIREGUARD;
+use crate::{AES_256_GCM, WIREGUARD};
 
 const STAMP: [u8; PAYLOAD] = *b"twelve bytes";
 
@@ -15,10 +15,14 @@ fn psk(byte: u8) -> PresharedKey {
 
 /// Party 1 begins a handshake with party 2.
 fn start(preshared: &PresharedKey) -> (Initiator, [u8; MESSAGE_1]) {
+    start_as(&WIREGUARD, preshared)
+}
+
+fn start_as(protocol: &Protocol, preshared: &PresharedKey) -> (Initiator, [u8; MESSAGE_1]) {
     let mut message = [0; MESSAGE_1];
     let remote = private(2).public();
     let initiator =
-        Initiator::start(&WIREGUARD, &private(1), &remote, preshared, &STAMP, &mut message).unwrap();
+        Initiator::start(protocol, &private(1), &remote, preshared, &STAMP, &mut message).unwrap();
     (initiator, message)
 }
 
@@ -32,9 +36,11 @@ fn respond(message_1: &[u8], preshared: &PresharedKey) -> (Split, [u8; MESSAGE_2
 
 #[test]
 fn both_parties_arrive_at_the_same_keys_crosswise() {
-    for preshared in [psk(9), PresharedKey::default()] {
-        let (initiator, message_1) = start(&preshared);
-        let (responder, remote, stamp) = Responder::receive(&WIREGUARD, &private(2), &message_1).unwrap();
+    for (protocol, preshared) in
+        [(WIREGUARD, psk(9)), (WIREGUARD, psk(0)), (AES_256_GCM, psk(9)), (AES_256_GCM, psk(0))]
+    {
+        let (initiator, message_1) = start_as(&protocol, &preshared);
+        let (responder, remote, stamp) = Responder::receive(&protocol, &private(2), &message_1).unwrap();
         assert_eq!((remote, stamp), (private(1).public(), STAMP));
 
         let mut message_2 = [0; MESSAGE_2];
@@ -96,8 +102,22 @@ fn another_prologue_or_name_is_another_protocol() {
 }
 
 #[test]
+fn neither_of_the_two_protocols_takes_a_message_of_the_other() {
+    for (ours, theirs) in [(WIREGUARD, AES_256_GCM), (AES_256_GCM, WIREGUARD)] {
+        let (_, message_1) = start_as(&ours, &psk(9));
+        assert_eq!(Responder::receive(&theirs, &private(2), &message_1).unwrap_err(), Error::Decrypt);
+        // Not even if only one of the constants is another.
+        for other in
+            [Protocol { noise: theirs.noise, ..ours }, Protocol { prologue: theirs.prologue, ..ours }]
+        {
+            assert_eq!(Responder::receive(&other, &private(2), &message_1).unwrap_err(), Error::Decrypt);
+        }
+    }
+}
+
+#[test]
 fn what_is_not_built_in_is_unsupported() {
-    for noise in ["Noise_IKpsk2_25519_AESGCM_BLAKE2s", "Noise_IKpsk2_448_ChaChaPoly_BLAKE2s", "?"] {
+    for noise in ["Noise_IKpsk2_25519_ChaChaPoly_SHA512", "Noise_IKpsk2_448_ChaChaPoly_BLAKE2s", "?"] {
         let other = Protocol { noise, ..WIREGUARD };
         let received = Responder::receive(&other, &private(2), &[0; MESSAGE_1]);
         assert_eq!(received.unwrap_err(), Error::Unsupported, "{noise}");
@@ -180,10 +200,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_flipped_bit_of_message_1_is_refused(bit in 0..MESSAGE_1 * 8) {
-        let (_, mut message_1) = start(&psk(9));
+    fn any_flipped_bit_of_message_1_is_refused(bit in 0..MESSAGE_1 * 8, gcm: bool) {
+        let protocol = if gcm { AES_256_GCM } else { WIREGUARD };
+        let (_, mut message_1) = start_as(&protocol, &psk(9));
         message_1[bit / 8] ^= 1 << (bit % 8);
-        let received = Responder::receive(&WIREGUARD, &private(2), &message_1);
+        let received = Responder::receive(&protocol, &private(2), &message_1);
         prop_assert_eq!(received.unwrap_err(), Error::Decrypt);
     }
 
