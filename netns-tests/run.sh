@@ -11,6 +11,8 @@
 #   arrows   which crate may use which
 #   deny     cargo deny: licences, sources and bans of the dependencies
 #   loom     the models of what threads share
+#   bench    the tests of the benchmarks; instructions that a packet costs, by callgrind, beside those recorded last:
+#            shown, no reason to fail; arguments: [--record]
 #   release  cargo build --release
 #   netns    the cases in network namespaces; arguments: [--list] [--jobs N] [NAME...]
 #
@@ -23,12 +25,12 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/packages.sh"
 cd "$root"
 
-stages=(setup fmt clippy unit doc arrows deny loom release netns)
+stages=(setup fmt clippy unit doc arrows deny loom bench release netns)
 tools=(cargo-deny@0.20.2)
 peers=(boringtun-cli@0.7.1 gotatun-cli@0.10.2)
 
 stage_setup() {
-  install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64
+  install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64 valgrind
   need_cargo
   install_crates target/peers "${peers[@]}"
   install_crates target/tools "${tools[@]}"
@@ -76,6 +78,14 @@ stage_loom() {
     cargo_as_user test --target-dir target/loom "${packages[@]}" --lib loom_tests "$@" 2>&1 | tee "$log"
   grep -q '^test result: ok\. [1-9]' "$log" || { rm -f "$log"; fail "no model was checked"; }
   rm -f "$log"
+}
+
+# A folder of its own, as for the models. valgrind has no AVX-512, so the processor's own instructions cannot be counted.
+stage_bench() {
+  [ "$(uname -m)" = x86_64 ] || fail "instructions are counted for x86-64-v3, and this is $(uname -m)"
+  RUSTFLAGS="-C target-cpu=x86-64-v3" \
+    cargo_as_user build --release --locked -p adit-instructions --target-dir target/instructions
+  python3 -B bench/instructions/count.py target/instructions/release/adit-instructions "$(cargo_as_user --version)" "$@"
 }
 
 stage_release() { cargo_as_user build --release --workspace; }
