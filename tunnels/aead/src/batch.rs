@@ -1,6 +1,7 @@
 //! Many packets of one arena in one call: the seam for a cipher that works across packets.
 
-use crate::{Key, Nonce};
+use crate::wide::{FEWEST, LONGEST, PACKETS, Packet};
+use crate::{Key, Nonce, TAG};
 
 /// Where a packet lies in its arena.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +24,19 @@ impl Span {
         let (aad, data) = arena.get_mut(first..end)?.split_at_mut_checked(self.aad)?;
         Some((aad, data))
     }
+
+    /// The span as the wide cipher takes it; `None` if it does not.
+    #[inline]
+    fn packet(&self, index: usize, arena: usize) -> Option<Packet> {
+        let len = self.len.checked_sub(TAG)?;
+        let within = self.start.checked_add(self.len)? <= arena;
+        (within && len <= LONGEST && self.aad == 0).then_some(Packet {
+            index,
+            start: self.start,
+            len,
+            nonce: self.nonce,
+        })
+    }
 }
 
 impl Key {
@@ -31,14 +45,14 @@ impl Key {
     /// It fails closed: of a span that cannot be sealed, because it leaves the arena or is shorter
     /// than a tag, whatever lies inside the arena is overwritten with zeros, so that no plaintext
     /// is sent by mistake.
-    pub fn seal_batch(&self, arena: &mut [u8], spans: impl Iterator<Item = Span> + Clone) {
-        for span in spans {
-            let sealed =
-                span.split(arena).is_some_and(|(aad, data)| self.seal(span.nonce, aad, data).is_ok());
-            if !sealed {
-                arena.iter_mut().skip(span.start).take(span.len).for_each(|byte| *byte = 0);
+    pub fn seal_batch(&self, arena: &mut [u8], mut spans: impl Iterator<Item = Span> + Clone) {
+        if let Some(wide) = self.wide() {
+            while let Some(mut chunk) = Chunk::next(&mut spans, arena.len()) {
+                wide.seal(arena, chunk.packets());
+                chunk.apart().for_each(|(_, span)| self.seal_one(arena, &span));
             }
         }
+        spans.for_each(|span| self.seal_one(arena, &span));
     }
 
     /// Opens every span of `arena`, as [`Key::open`] does one, and calls `verdict` once for each, in
@@ -46,14 +60,79 @@ impl Key {
     pub fn open_batch(
         &self,
         arena: &mut [u8],
-        spans: impl Iterator<Item = Span> + Clone,
+        mut spans: impl Iterator<Item = Span> + Clone,
         mut verdict: impl FnMut(usize, bool),
     ) {
-        for (index, span) in spans.enumerate() {
-            let opened =
-                span.split(arena).is_some_and(|(aad, data)| self.open(span.nonce, aad, data).is_ok());
-            verdict(index, opened);
+        let mut next = 0;
+        if let Some(wide) = self.wide() {
+            while let Some(mut chunk) = Chunk::next(&mut spans, arena.len()) {
+                let mut verified = wide.open(arena, chunk.packets());
+                for (at, span) in chunk.apart() {
+                    verified |= u16::from(self.open_one(arena, &span)) << at;
+                }
+                for at in 0..chunk.count {
+                    verdict(next + at, verified & (1 << at) != 0);
+                }
+                next += chunk.count;
+            }
         }
+        for (at, span) in spans.enumerate() {
+            verdict(next + at, self.open_one(arena, &span));
+        }
+    }
+
+    fn seal_one(&self, arena: &mut [u8], span: &Span) {
+        let sealed = span.split(arena).is_some_and(|(aad, data)| self.seal(span.nonce, aad, data).is_ok());
+        if !sealed {
+            arena.iter_mut().skip(span.start).take(span.len).for_each(|byte| *byte = 0);
+        }
+    }
+
+    fn open_one(&self, arena: &mut [u8], span: &Span) -> bool {
+        span.split(arena).is_some_and(|(aad, data)| self.open(span.nonce, aad, data).is_ok())
+    }
+}
+
+/// Spans that follow one another, as many as the wide cipher works on at once.
+struct Chunk<Spans> {
+    spans: Spans,
+    count: usize,
+    /// Those that the wide cipher takes.
+    packets: [Packet; PACKETS],
+    together: usize,
+    /// A bit for each of the others.
+    apart: u16,
+}
+
+impl<Spans: Iterator<Item = Span> + Clone> Chunk<Spans> {
+    /// The next of `spans`; `None` if there are no more.
+    fn next(spans: &mut Spans, arena: usize) -> Option<Self> {
+        let packets = [Packet::default(); PACKETS];
+        let mut chunk = Self { spans: spans.clone(), count: 0, packets, together: 0, apart: 0 };
+        for span in spans.take(PACKETS) {
+            match chunk.packets.get_mut(chunk.together).zip(span.packet(chunk.count, arena)) {
+                Some((place, packet)) => {
+                    *place = packet;
+                    chunk.together += 1;
+                }
+                None => chunk.apart |= 1 << chunk.count,
+            }
+            chunk.count += 1;
+        }
+        if chunk.together < FEWEST {
+            (chunk.together, chunk.apart) = (0, u16::MAX);
+        }
+        (chunk.count > 0).then_some(chunk)
+    }
+
+    fn packets(&mut self) -> &mut [Packet] {
+        self.packets.get_mut(..self.together).unwrap_or_default()
+    }
+
+    /// The others, each with its place in the chunk.
+    fn apart(&self) -> impl Iterator<Item = (usize, Span)> {
+        let count = if self.apart == 0 { 0 } else { self.count };
+        self.spans.clone().take(count).enumerate().filter(|(at, _)| self.apart & (1 << at) != 0)
     }
 }
 

@@ -5,6 +5,7 @@ use core::fmt;
 use aws_lc_rs::aead::{self, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
 
 use crate::Secret;
+use crate::wide::Wide;
 
 /// Length of the tag in bytes, the same for every algorithm.
 pub const TAG: usize = 16;
@@ -49,6 +50,7 @@ pub enum Error {
 /// out before, are beyond our reach.
 pub struct Key {
     cipher: Cipher,
+    wide: Option<Wide>,
 }
 
 enum Cipher {
@@ -69,11 +71,17 @@ impl Key {
             Algorithm::Aes256Gcm => &AES_256_GCM,
             #[cfg(feature = "null")]
             Algorithm::Null => {
-                return Self { cipher: Cipher::Null };
+                return Self { cipher: Cipher::Null, wide: None };
             }
         };
+        let wide = (algorithm == &CHACHA20_POLY1305).then(|| Wide::new(secret)).flatten();
         let key = UnboundKey::new(algorithm, secret.as_bytes()).expect("memory for a key");
-        Self { cipher: Cipher::Aws(LessSafeKey::new(key)) }
+        Self { cipher: Cipher::Aws(LessSafeKey::new(key)), wide }
+    }
+
+    /// The same key for many packets at once, if this processor can.
+    pub(crate) fn wide(&self) -> Option<&Wide> {
+        self.wide.as_ref()
     }
 
     /// Encrypts `data[..data.len() - TAG]` in place and writes the tag over the last [`TAG`] bytes,

@@ -7,15 +7,17 @@
 //! clause 14.8).
 //!
 //! Nothing here allocates, locks or reads a clock after [`Key::new`].
-#![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
 mod batch;
 mod counter;
 mod key;
 mod secret;
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 pub use batch::Span;
 pub use counter::Counter;
 pub use key::{Algorithm, Error, Key, Nonce, TAG};
 pub use secret::Secret;
+pub use wide::{has_wide, use_wide};
