@@ -279,6 +279,7 @@ impl Device {
             let verdict = self.owners.admit(&change, by);
             match change {
                 Change::PrivateKey(key) => self.tunnel.set_private_key(key, now),
+                Change::Cipher(cipher) => self.tunnel.set_cipher(cipher, now),
                 Change::ListenPort(port) => {
                     if let Err(error) = self.listen(port) {
                         tracing::error!("{}: port {port}: {error}", self.name);

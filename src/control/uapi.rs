@@ -173,6 +173,7 @@ fn summary(changes: &[Change]) -> String {
     for change in changes {
         match change {
             Change::PrivateKey(_) => words.push("private_key".to_owned()),
+            Change::Cipher(_) => words.push("cipher".to_owned()),
             Change::ListenPort(_) => words.push("listen_port".to_owned()),
             Change::Fwmark(_) => words.push("fwmark".to_owned()),
             Change::ReplacePeers => words.push("replace_peers".to_owned()),

@@ -1,7 +1,7 @@
 //! Every reason to drop a packet, in words. `docs/operations.md` has the same ones.
 
 /// Reasons by their names in the status and the metrics, in the order of [`crate::datapath::Reason::all`].
-pub const EXPLANATIONS: [(&str, &str); 35] = [
+pub const EXPLANATIONS: [(&str, &str); 36] = [
     ("malformed", "not an IP packet, or its lengths cannot be true"),
     ("no_route", "no peer has the destination among its allowed IPs"),
     ("loop", "a datagram of the tunnel itself: the way to the peer's endpoint leads through the peer"),
@@ -27,6 +27,7 @@ pub const EXPLANATIONS: [(&str, &str); 35] = [
     ("down", "came while the interface was down"),
     ("no_private_key", "the interface has no private key, so it can make no handshake"),
     ("bad_mac1", "a handshake message from somebody who does not know our public key"),
+    ("other_cipher", "a handshake message made for us, but its sender's tunnel has another cipher"),
     ("under_load", "a handshake message under load; its sender was asked to prove its address"),
     ("rate_limited", "too many handshake messages from one address under load"),
     ("bad_handshake", "a handshake message that does not verify: a wrong preshared key, or forged"),

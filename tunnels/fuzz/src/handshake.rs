@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use adit_noise::mac::MacKey;
-use adit_noise::{Responder, Time, WIREGUARD};
+use adit_noise::{Responder, Time};
 use adit_wireguard::message::{self, Message};
-use adit_wireguard::{Endpoint, PeerChange, PeerId, Refused};
+use adit_wireguard::{Cipher, Endpoint, PeerChange, PeerId, Refused};
 
 use crate::damage::damage;
 use crate::party::{Party, address, now};
@@ -15,12 +15,13 @@ const A: usize = 0;
 const B: usize = 1;
 
 /// A greets B. Each message may be damaged, its mac1 made right again, as anybody can who knows the receiver's public
-/// key; then the true one comes. In between come bytes out of nothing.
+/// key; then the true one comes. In between come bytes out of nothing. All that under either cipher.
 pub fn wireguard_handshake(data: &[u8]) {
     let mut input = Input::new(data);
     let at = Time::from_secs(1_000);
-    let mut parties = [party(A, at), party(B, at)];
     let flags = input.byte();
+    let cipher = if flags & 128 == 0 { Cipher::ChaCha20Poly1305 } else { Cipher::Aes256Gcm };
+    let mut parties = [party(A, cipher, at), party(B, cipher, at)];
     if flags & 1 != 0 {
         return stray(&mut parties[B], input.rest(), at);
     }
@@ -32,7 +33,7 @@ pub fn wireguard_handshake(data: &[u8]) {
     }
 
     // Noise vouches for all but the index of the sender, which mac1 alone covers: both that are true make one message.
-    let (forged, same) = forge(&initiation, B, 8..8 + adit_noise::MESSAGE_1, &mut input);
+    let (forged, same) = forge(cipher, &initiation, B, 8..8 + adit_noise::MESSAGE_1, &mut input);
     let result = offer(&mut parties[B], &forged, flags & 4 != 0, at);
     assert_eq!(result.is_ok(), same && flags & 4 == 0, "{result:?}");
     if same {
@@ -43,7 +44,7 @@ pub fn wireguard_handshake(data: &[u8]) {
     assert_eq!(offer(&mut parties[B], &initiation, false, at), Err(Refused::TimestampReplayed));
 
     let response = sent(&mut parties[B], Message::Response);
-    let (forged, same) = forge(&response, A, 8..12 + adit_noise::MESSAGE_2, &mut input);
+    let (forged, same) = forge(cipher, &response, A, 8..12 + adit_noise::MESSAGE_2, &mut input);
     let result = offer(&mut parties[A], &forged, flags & 8 != 0, at);
     assert_eq!(result.is_ok(), same && flags & 8 == 0, "{result:?}");
     if same {
@@ -56,8 +57,8 @@ pub fn wireguard_handshake(data: &[u8]) {
     assert!(parties.iter().all(|party| party.current.len() == 1), "both send");
 }
 
-fn party(me: usize, at: Time) -> Party {
-    let mut party = Party::new();
+fn party(me: usize, cipher: Cipher, at: Time) -> Party {
+    let mut party = Party::new(cipher);
     party.tunnel.set_private_key(Some(keys::private(me)), now(at));
     party.tunnel.set_up(true, now(at));
     party.up = true;
@@ -79,6 +80,7 @@ fn sent(party: &mut Party, message: Message) -> Vec<u8> {
 /// A damaged copy of a message to `to`, perhaps with a mac1 that is right; and whether it is as good as the true one,
 /// whose octets at `vouched` nobody else can make.
 fn forge(
+    cipher: Cipher,
     message: &[u8],
     to: usize,
     vouched: std::ops::Range<usize>,
@@ -86,7 +88,7 @@ fn forge(
 ) -> (Vec<u8>, bool) {
     let mut forged = message.to_vec();
     damage(&mut forged, input);
-    let mac = MacKey::new(WIREGUARD.mac1_label, &keys::public(to));
+    let mac = MacKey::new(cipher.protocol().mac1_label, &keys::public(to));
     if input.flag() {
         // One that is too short for it stays as it is.
         let _ = mac.stamp_mac1(&mut forged);
@@ -123,10 +125,11 @@ fn offer(party: &mut Party, datagram: &[u8], under_load: bool, at: Time) -> Resu
 /// Bytes out of nothing. A recorded initiation of a peer is the only one that can be taken.
 fn stray(party: &mut Party, datagram: &[u8], at: Time) {
     let noise = datagram.get(8..8 + adit_noise::MESSAGE_1).unwrap_or_default();
-    let mac = MacKey::new(WIREGUARD.mac1_label, &keys::public(B));
+    let protocol = party.tunnel.cipher().protocol();
+    let mac = MacKey::new(protocol.mac1_label, &keys::public(B));
     let recorded = Message::parse(datagram) == Some(Message::Initiation)
         && mac.verify_mac1(datagram).is_ok()
-        && Responder::receive(&WIREGUARD, &keys::private(B), noise).is_ok();
+        && Responder::receive(protocol, &keys::private(B), noise).is_ok();
     assert_eq!(offer(party, datagram, false, at).is_ok(), recorded);
     if !recorded {
         let result = offer(party, datagram, true, at);

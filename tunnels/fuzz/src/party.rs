@@ -8,7 +8,7 @@ use std::time::Duration;
 use adit_noise::{Now, Time};
 use adit_packet::Slot;
 use adit_wireguard::message::Message;
-use adit_wireguard::{AllowedIps, Endpoint, Output, PeerId, Refused, Session, Traffic, Tunnel};
+use adit_wireguard::{AllowedIps, Cipher, Endpoint, Output, PeerId, Refused, Session, Traffic, Tunnel};
 
 /// Packets that wait for one peer at most.
 const STAGED: i64 = 128;
@@ -54,9 +54,9 @@ pub(crate) struct Party {
 
 impl Party {
     /// An interface that is down, without anything.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(cipher: Cipher) -> Self {
         Self {
-            tunnel: Tunnel::new(),
+            tunnel: Tunnel::with_cipher(cipher),
             up: false,
             mtu: 1_420,
             peers: BTreeMap::new(),

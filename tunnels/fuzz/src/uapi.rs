@@ -43,6 +43,7 @@ fn form(data: &[u8], changes: &[Change]) {
     let prefixes = |change: &Change| match change {
         Change::Peer(_, change) => change.allowed_ips.len(),
         Change::PrivateKey(_)
+        | Change::Cipher(_)
         | Change::ListenPort(_)
         | Change::Fwmark(_)
         | Change::ReplacePeers
@@ -66,7 +67,11 @@ fn numbers(changes: &[Change]) -> (u16, u32) {
         match change {
             Change::ListenPort(number) => port = *number,
             Change::Fwmark(number) => mark = *number,
-            Change::PrivateKey(_) | Change::ReplacePeers | Change::Peer(..) | Change::RemovePeer(_) => {}
+            Change::PrivateKey(_)
+            | Change::Cipher(_)
+            | Change::ReplacePeers
+            | Change::Peer(..)
+            | Change::RemovePeer(_) => {}
         }
     }
     (port, mark)
@@ -77,6 +82,7 @@ fn apply(changes: Vec<Change>) -> Tunnel {
     for change in changes {
         match change {
             Change::PrivateKey(key) => tunnel.set_private_key(key, NOW),
+            Change::Cipher(cipher) => unreachable!("no request asks for {cipher}"),
             Change::ReplacePeers => tunnel.remove_all_peers(),
             Change::RemovePeer(key) => tunnel.remove_peer(&key),
             Change::Peer(key, change) => match tunnel.change_peer(&key, change, NOW) {

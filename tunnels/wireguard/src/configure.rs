@@ -4,7 +4,7 @@ use adit_noise::{Now, PrivateKey, PublicKey};
 
 use crate::device::{Device, Identity};
 use crate::peer::Peer;
-use crate::{AllowedIps, Endpoint, Output, PeerChange, PeerId, Prefix, Refused, Tunnel};
+use crate::{AllowedIps, Cipher, Endpoint, Output, PeerChange, PeerId, Prefix, Refused, Tunnel};
 
 /// Why a peer was not created.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -32,11 +32,35 @@ impl Tunnel {
         if key.as_ref() == self.private_key() {
             return;
         }
-        self.device.identity = key.map(Identity::new);
+        let cipher = self.device.cipher;
+        self.device.identity = key.map(|key| Identity::new(key, cipher));
         if let Some(identity) = &self.device.identity {
             let own = identity.public;
             self.remove_peer(&own);
         }
+        self.begin_anew(now);
+    }
+
+    /// What the tunnel is secured with.
+    #[must_use]
+    pub fn cipher(&self) -> Cipher {
+        self.device.cipher
+    }
+
+    /// Replaces the cipher. All sessions end, and new ones come about only with peers that have the new cipher too; those
+    /// with a persistent keepalive are greeted. Packets go on waiting. To set the cipher that is set already changes nothing.
+    pub fn set_cipher(&mut self, cipher: Cipher, now: Now) {
+        if std::mem::replace(&mut self.device.cipher, cipher) == cipher {
+            return;
+        }
+        let identity = self.device.identity.take();
+        self.device.identity = identity.map(|identity| Identity::new(identity.private, cipher));
+        self.peers.values_mut().for_each(|peer| peer.set_cipher(cipher));
+        self.begin_anew(now);
+    }
+
+    /// Ends all sessions, greets the peers with a persistent keepalive, and has what waits bring about new sessions.
+    fn begin_anew(&mut self, now: Now) {
         self.each_peer(now, |peer, device| {
             peer.end_sessions(device);
             peer.greet_anew();
@@ -127,7 +151,7 @@ impl Tunnel {
         }
         let id = PeerId::new(self.next_id);
         self.next_id = self.next_id.checked_add(1).ok_or(PeerError::OutOfNumbers)?;
-        let peer = Peer::new(id, *key);
+        let peer = Peer::new(id, *key, self.device.cipher);
         self.device.push(Output::Peer(id, Some(peer.traffic.clone())));
         self.peers.insert(id, peer);
         self.by_key.insert(*key, id);

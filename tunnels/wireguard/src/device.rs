@@ -7,33 +7,39 @@ use std::collections::{HashMap, VecDeque};
 use adit_noise::cookie::Checker;
 use adit_noise::mac::MacKey;
 use adit_noise::ratelimit::Buckets;
-use adit_noise::{PrivateKey, PublicKey, WIREGUARD};
+use adit_noise::{PrivateKey, PublicKey};
 
 use crate::replies::Replies;
 use crate::staging::Budget;
-use crate::{Output, PeerId, timers};
+use crate::{Cipher, Output, PeerId, timers};
 
 /// Sources whose rate is known at once: as many as can matter, few enough to be a small table.
 const SOURCES: usize = 8192;
 
-/// Who we are: all that follows from the private key.
+/// Who we are: all that follows from the private key and the cipher.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) private: PrivateKey,
     pub(crate) public: PublicKey,
+    pub(crate) cipher: Cipher,
     /// Checks mac1 of what we receive.
     pub(crate) mac: MacKey,
+    /// Tells messages that were made for us under the other cipher.
+    pub(crate) other_mac: MacKey,
     /// Checks mac2 of it, and makes cookies.
     pub(crate) cookies: Checker,
 }
 
 impl Identity {
-    pub(crate) fn new(private: PrivateKey) -> Self {
+    pub(crate) fn new(private: PrivateKey, cipher: Cipher) -> Self {
         let public = private.public();
+        let mac = |cipher: Cipher| MacKey::new(cipher.protocol().mac1_label, &public);
         Self {
-            mac: MacKey::new(WIREGUARD.mac1_label, &public),
-            cookies: Checker::new(&WIREGUARD, &public),
+            mac: mac(cipher),
+            other_mac: mac(cipher.other()),
+            cookies: Checker::new(cipher.protocol(), &public),
             public,
+            cipher,
             private,
         }
     }
@@ -43,6 +49,7 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) identity: Option<Identity>,
+    pub(crate) cipher: Cipher,
     pub(crate) up: bool,
     pub(crate) mtu: usize,
     pub(crate) indexes: Indexes,
@@ -55,9 +62,10 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(cipher: Cipher) -> Self {
         Self {
             identity: None,
+            cipher,
             up: false,
             mtu: 1420,
             indexes: Indexes::default(),

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use adit_aead::Secret;
-use adit_noise::{Initiator, Now, Split, WIREGUARD};
+use adit_noise::{Initiator, Now, Split};
 use adit_packet::Ecn;
 
 use crate::device::{Device, jitter};
 use crate::handshake::{Pending, Step};
 use crate::message::{self, Fields};
 use crate::peer::Peer;
-use crate::session::ALGORITHM;
-use crate::{Endpoint, Keys, Output, Refused, Session};
+use crate::{Cipher, Endpoint, Keys, Output, Refused, Session};
 
 impl Peer {
     /// Begins a handshake unless one runs; then that one has its whole time ahead again.
@@ -55,9 +54,16 @@ impl Peer {
             let mut datagram = vec![0; message::INITIATION];
             let noise = message::emit_initiation(&mut datagram, index)?;
             let (private, remote) = (&identity.private, &self.public_key);
-            Initiator::start(&WIREGUARD, private, remote, &self.preshared_key, &stamp.0, noise)
-                .ok()
-                .map(|initiator| (initiator, datagram))
+            Initiator::start(
+                identity.cipher.protocol(),
+                private,
+                remote,
+                &self.preshared_key,
+                &stamp.0,
+                noise,
+            )
+            .ok()
+            .map(|initiator| (initiator, datagram))
         });
         let Some((initiator, datagram)) = started else {
             device.indexes.release(index);
@@ -104,7 +110,7 @@ impl Peer {
             }
         };
         self.heard(from, message::RESPONSE, now);
-        let session = self.session(&split, index, fields.sender, true, now);
+        let session = self.session(&split, index, fields.sender, true, device.cipher, now);
         self.establish(session, device, now);
         Ok(())
     }
@@ -126,12 +132,13 @@ impl Peer {
         local: u32,
         remote: u32,
         initiator: bool,
+        cipher: Cipher,
         now: Now,
     ) -> Session {
         let keys = Keys {
             send: Secret::from(&*split.send),
             receive: Secret::from(&*split.receive),
-            algorithm: ALGORITHM,
+            algorithm: cipher.algorithm(),
         };
         let traffic = Arc::clone(&self.traffic);
         Session::new(traffic, &keys, local, remote, initiator, now.mono)

@@ -29,6 +29,7 @@ pub mod timers;
 pub mod uapi;
 
 mod allowed_ips;
+mod cipher;
 mod configure;
 mod deadlines;
 mod device;
@@ -52,6 +53,7 @@ mod transport;
 mod tunnel;
 
 pub use allowed_ips::{AllowedIps, InvalidPrefix, Prefix};
+pub use cipher::{Cipher, UnknownCipher};
 pub use configure::PeerError;
 pub use endpoint::{Endpoint, Local, Udp};
 pub use output::Output;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use adit_noise::cookie::Jar;
 use adit_noise::mac::MacKey;
-use adit_noise::{PresharedKey, PublicKey, Time, WIREGUARD};
+use adit_noise::{PresharedKey, PublicKey, Time};
 
 use crate::handshake::Handshake;
 use crate::keypairs::Keypairs;
 use crate::staging::Staging;
-use crate::{Endpoint, Prefix, Traffic};
+use crate::{Cipher, Endpoint, Prefix, Traffic};
 
 /// A peer's number. It is never given again in the life of a tunnel.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -104,11 +104,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: PeerId, public_key: PublicKey) -> Self {
+    pub(crate) fn new(id: PeerId, public_key: PublicKey, cipher: Cipher) -> Self {
+        let protocol = cipher.protocol();
         Self {
             traffic: Arc::new(Traffic::new(id, None)),
-            mac: MacKey::new(WIREGUARD.mac1_label, &public_key),
-            jar: Jar::new(&WIREGUARD, &public_key),
+            mac: MacKey::new(protocol.mac1_label, &public_key),
+            jar: Jar::new(protocol, &public_key),
             public_key,
             preshared_key: PresharedKey::default(),
             persistent_keepalive: 0,
@@ -122,6 +123,13 @@ impl Peer {
             persistent_sent: None,
             deadline: None,
         }
+    }
+
+    /// From now on what we send is made under another cipher; cookies of before are worth nothing.
+    pub(crate) fn set_cipher(&mut self, cipher: Cipher) {
+        let protocol = cipher.protocol();
+        self.mac = MacKey::new(protocol.mac1_label, &self.public_key);
+        self.jar = Jar::new(protocol, &self.public_key);
     }
 
     pub(crate) fn id(&self) -> PeerId {

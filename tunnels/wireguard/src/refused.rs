@@ -40,6 +40,8 @@ refused! {
     NoPrivateKey "no_private_key" "no private key",
     /// A handshake message whose first MAC is wrong: its sender does not know our public key.
     BadMac1 "bad_mac1" "mac1 does not verify",
+    /// A handshake message that was made for us under the other [`Cipher`](crate::Cipher).
+    OtherCipher "other_cipher" "the sender's tunnel has another cipher",
     /// A handshake message without a proof of its source address came under load; a cookie was sent instead of an
     /// answer, if there were not too many to send.
     UnderLoad "under_load" "under load, cookie sent",

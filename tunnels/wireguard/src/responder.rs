@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use adit_noise::{Now, Responder, Tai64n, Time, WIREGUARD};
+use adit_noise::{Now, Responder, Tai64n, Time};
 use adit_packet::Ecn;
 
 use crate::device::{Device, Identity, source};
@@ -22,8 +22,9 @@ pub(crate) struct Initiation {
 impl Initiation {
     /// Decrypts an initiation.
     pub(crate) fn open(fields: Fields<'_>, identity: &Identity) -> Result<Self, Refused> {
-        let (responder, public_key, stamp) = Responder::receive(&WIREGUARD, &identity.private, fields.noise)
-            .map_err(|_| Refused::BadHandshake)?;
+        let (responder, public_key, stamp) =
+            Responder::receive(identity.cipher.protocol(), &identity.private, fields.noise)
+                .map_err(|_| Refused::BadHandshake)?;
         Ok(Self { public_key, stamp: Tai64n(stamp), sender: fields.sender, responder })
     }
 }
@@ -49,7 +50,7 @@ impl Peer {
             return Err(Refused::BadHandshake);
         };
         self.handshake.responded(now.mono);
-        let session = self.session(&split, local, initiation.sender, false, now);
+        let session = self.session(&split, local, initiation.sender, false, device.cipher, now);
         self.establish(session, device, now);
         self.send_handshake(from, datagram, device, now);
         Ok(())
@@ -58,7 +59,8 @@ impl Peer {
 
 impl Device {
     /// Lets an initiation or a response pass to the costly part only if its sender knows our public key; and under load
-    /// only if it also receives at its address, and does not come too often.
+    /// only if it also receives at its address, and does not come too often. Whether it only has another cipher is looked at
+    /// when there is time for it.
     pub(crate) fn admit(
         &mut self,
         from: Endpoint,
@@ -69,7 +71,10 @@ impl Device {
         now: Time,
     ) -> Result<(), Refused> {
         let identity = self.identity.as_mut().ok_or(Refused::NoPrivateKey)?;
-        identity.mac.verify_mac1(message).map_err(|_| Refused::BadMac1)?;
+        if identity.mac.verify_mac1(message).is_err() {
+            let other = !under_load && identity.other_mac.verify_mac1(message).is_ok();
+            return Err(if other { Refused::OtherCipher } else { Refused::BadMac1 });
+        }
         if !under_load {
             return Ok(());
         }

@@ -3,26 +3,15 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use adit_aead::{Algorithm, Counter, Key, Nonce, Secret, Span, TAG};
+use adit_aead::{Algorithm, Counter, Key, Secret, Span, TAG};
 use adit_noise::Time;
 use adit_packet::Slot;
 use adit_replay::Window;
 
+use crate::cipher::Usage;
 use crate::message::DATA_HEADER;
 use crate::sync::{AtomicBool, Mutex, Ordering, lock};
 use crate::{Refused, Traffic, message, timers};
-
-/// WireGuard's cipher; with the feature `null` none, to measure the path alone.
-pub(crate) const ALGORITHM: Algorithm = {
-    #[cfg(not(feature = "null"))]
-    {
-        Algorithm::ChaCha20Poly1305
-    }
-    #[cfg(feature = "null")]
-    {
-        Algorithm::Null
-    }
-};
 
 /// Packets verified between two looks at the replay window.
 const CHUNK: usize = 64;
@@ -35,6 +24,7 @@ pub struct Session {
     remote: u32,
     seal: Key,
     open: Key,
+    usage: Usage,
     sent: Counter,
     window: Mutex<Window>,
     born: Time,
@@ -73,13 +63,15 @@ impl Session {
         initiator: bool,
         born: Time,
     ) -> Self {
+        let usage = Usage::of(keys.algorithm);
         Self {
             peer,
             local,
             remote,
             seal: Key::new(keys.algorithm, &keys.send),
             open: Key::new(keys.algorithm, &keys.receive),
-            sent: Counter::new(timers::REJECT_AFTER_MESSAGES),
+            sent: Counter::new(usage.reject_after),
+            usage,
             window: Mutex::new(Window::new()),
             born,
             initiator,
@@ -126,13 +118,13 @@ impl Session {
     /// True if the key may seal no more.
     #[must_use]
     pub fn is_exhausted(&self) -> bool {
-        self.sent.used() >= timers::REJECT_AFTER_MESSAGES
+        self.sent.used() >= self.usage.reject_after
     }
 
     /// True if a packet sent now should bring about a new handshake.
     #[must_use]
     pub fn is_stale_for_sending(&self, now: Time) -> bool {
-        self.sent.used() >= timers::REKEY_AFTER_MESSAGES
+        self.sent.used() >= self.usage.rekey_after
             || (self.initiator && self.age(now) >= timers::REKEY_AFTER_TIME)
     }
 
@@ -171,7 +163,7 @@ impl Session {
             message::emit_data(datagram, self.remote, number, slot.len);
             *slot = Slot { start, len: sealed, number, ..*slot };
         }
-        self.seal.seal_batch(arena, slots.iter().map(span));
+        self.seal.seal_batch(arena, slots.iter().map(|slot| self.span(slot)));
         Ok(())
     }
 
@@ -182,10 +174,11 @@ impl Session {
     pub fn open(&self, arena: &mut [u8], slots: &mut [Slot], mut refused: impl FnMut(Refused, &[u8])) {
         for slots in slots.chunks_mut(CHUNK) {
             let mut authentic = 0_u64;
-            self.open.open_batch(arena, slots.iter().map(span), |at, ok| authentic |= u64::from(ok) << at);
+            let spans = slots.iter().map(|slot| self.span(slot));
+            self.open.open_batch(arena, spans, |at, ok| authentic |= u64::from(ok) << at);
             let mut window = lock(&self.window);
             for (at, slot) in slots.iter_mut().enumerate() {
-                let verdict = if slot.number >= timers::REJECT_AFTER_MESSAGES {
+                let verdict = if slot.number >= self.usage.reject_after {
                     Err(Refused::Exhausted)
                 } else if authentic & (1 << at) == 0 {
                     Err(Refused::Auth)
@@ -208,22 +201,65 @@ impl Session {
     fn age(&self, now: Time) -> Duration {
         now.since(self.born)
     }
-}
 
-/// What the cipher works on in a datagram.
-fn span(slot: &Slot) -> Span {
-    Span {
-        start: slot.start + DATA_HEADER,
-        len: slot.len.saturating_sub(DATA_HEADER),
-        nonce: nonce(slot.number),
-        aad: 0,
+    /// What the cipher works on in a datagram.
+    fn span(&self, slot: &Slot) -> Span {
+        Span {
+            start: slot.start + DATA_HEADER,
+            len: slot.len.saturating_sub(DATA_HEADER),
+            nonce: self.usage.nonce(slot.number),
+            aad: 0,
+        }
     }
 }
 
-/// Four zero bytes, then the counter, little-endian (section 5.4.6).
-fn nonce(number: u64) -> Nonce {
-    let mut nonce = [0; 12];
-    let (_, low) = nonce.split_at_mut(4);
-    low.copy_from_slice(&number.to_le_bytes());
-    nonce
+// Under loom, sessions exist in models only.
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::PeerId;
+
+    fn session(algorithm: Algorithm) -> Session {
+        let secret = || Secret::from([1; 32]);
+        let keys = Keys { send: secret(), receive: secret(), algorithm };
+        Session::new(Arc::new(Traffic::new(PeerId::new(1), None)), &keys, 1, 2, false, Time::from_secs(1))
+    }
+
+    #[test]
+    fn a_session_is_renewed_and_ended_after_as_many_messages_as_its_cipher_bears() {
+        for (algorithm, rekey, reject) in [
+            (Algorithm::ChaCha20Poly1305, 1 << 60, u64::MAX - (1 << 13)),
+            (Algorithm::Aes256Gcm, 1 << 28, 1 << 30),
+        ] {
+            let session = session(algorithm);
+            let now = Time::from_secs(1);
+            session.sent.reserve(rekey - 1).unwrap();
+            assert!(!session.is_stale_for_sending(now));
+            session.sent.reserve(1).unwrap();
+            assert!(session.is_stale_for_sending(now) && !session.is_exhausted());
+            session.sent.reserve(reject - rekey).unwrap();
+            assert!(session.is_exhausted());
+            let mut slots = [Slot { start: Session::HEAD, len: 16, ..Slot::default() }];
+            assert_eq!(session.seal(&mut [0; 99], &mut slots, 1420), Err(Refused::Exhausted));
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_the_limit_is_refused_even_if_it_is_authentic() {
+        for (algorithm, reject) in
+            [(Algorithm::ChaCha20Poly1305, u64::MAX - (1 << 13)), (Algorithm::Aes256Gcm, 1 << 30)]
+        {
+            // Sealed by hand: a session would not.
+            let receiver = session(algorithm);
+            for (number, expected) in [(reject - 1, None), (reject, Some(Refused::Exhausted))] {
+                let mut arena = [0; DATA_HEADER + 16 + TAG];
+                message::emit_data(&mut arena, 1, number, 16);
+                let mut slots = [Slot { start: 0, len: arena.len(), number, ..Slot::default() }];
+                receiver.open.seal_batch(&mut arena, slots.iter().map(|slot| receiver.span(slot)));
+                let mut refused = None;
+                receiver.open(&mut arena, &mut slots, |reason, _| refused = Some(reason));
+                assert_eq!(refused, expected, "{algorithm:?}");
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::device::Device;
 use crate::message::{self, Message};
 use crate::peer::Peer;
 use crate::responder::Initiation;
-use crate::{AllowedIps, Endpoint, Output, PeerId, PeerStatus, Prefix, Refused};
+use crate::{AllowedIps, Cipher, Endpoint, Output, PeerId, PeerStatus, Prefix, Refused};
 
 /// Most peers that one call of [`Tunnel::handle_timeout`] looks at, so that many deadlines at once (an interface that
 /// comes up) do not keep the caller from its other work for long.
@@ -32,11 +32,17 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// An interface that is down, without a private key and without peers.
+    /// An interface of WireGuard that is down, without a private key and without peers.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_cipher(Cipher::default())
+    }
+
+    /// The same, with another cipher.
+    #[must_use]
+    pub fn with_cipher(cipher: Cipher) -> Self {
         Self {
-            device: Device::new(),
+            device: Device::new(cipher),
             peers: BTreeMap::new(),
             by_key: HashMap::new(),
             deadlines: Deadlines::default(),

@@ -300,7 +300,7 @@ proptest! {
                 Change::PrivateKey(key) => prop_assert_eq!(key.as_ref(), Some(&private)),
                 Change::ListenPort(shown) => prop_assert_eq!(shown, port),
                 Change::Peer(key, change) => seen.push((key, change)),
-                Change::Fwmark(_) | Change::ReplacePeers | Change::RemovePeer(_) => {
+                Change::Cipher(_) | Change::Fwmark(_) | Change::ReplacePeers | Change::RemovePeer(_) => {
                     prop_assert!(false, "never shown");
                 }
             }

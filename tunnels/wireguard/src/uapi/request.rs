@@ -6,7 +6,7 @@ use core::str::FromStr;
 use adit_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::error::{Error, Reason};
-use crate::{PeerChange, Prefix};
+use crate::{Cipher, PeerChange, Prefix};
 
 /// Longest line, in bytes without its end. The longest that means anything has less than 100.
 pub const MAX_LINE: usize = 1024;
@@ -30,6 +30,8 @@ pub enum Request {
 pub enum Change {
     /// The private key; `None` takes it away.
     PrivateKey(Option<PrivateKey>),
+    /// The cipher. No request asks for it, only a configuration file does.
+    Cipher(Cipher),
     /// The UDP port to listen on; 0 lets the system choose.
     ListenPort(u16),
     /// The firewall mark of what is sent; 0 is none.

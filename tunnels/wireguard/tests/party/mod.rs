@@ -12,7 +12,7 @@ use adit_noise::{Now, PrivateKey, PublicKey, Time};
 use adit_packet::{Ecn, Slot};
 use adit_wireguard::message::Message;
 use adit_wireguard::{
-    AllowedIps, Endpoint, Output, PeerChange, PeerId, PeerStatus, Refused, Session, Traffic, Tunnel,
+    AllowedIps, Cipher, Endpoint, Output, PeerChange, PeerId, PeerStatus, Refused, Session, Traffic, Tunnel,
 };
 pub(crate) use world::*;
 
@@ -51,9 +51,13 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    /// An interface that is up.
+    /// An interface of WireGuard that is up.
     pub(crate) fn new(private: &PrivateKey, address: &str, at: Time) -> Self {
-        let mut tunnel = Tunnel::new();
+        Self::with_cipher(Cipher::default(), private, address, at)
+    }
+
+    pub(crate) fn with_cipher(cipher: Cipher, private: &PrivateKey, address: &str, at: Time) -> Self {
+        let mut tunnel = Tunnel::with_cipher(cipher);
         tunnel.set_mtu(MTU);
         tunnel.set_private_key(Some(private.clone()), now(at));
         tunnel.set_up(true, now(at));

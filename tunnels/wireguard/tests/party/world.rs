@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_noise::{PresharedKey, PrivateKey, Time};
 use adit_wireguard::message::Message;
-use adit_wireguard::{Endpoint, Local, PeerChange, Udp};
+use adit_wireguard::{Cipher, Endpoint, Local, PeerChange, Udp};
 
 use super::{Party, secs};
 
@@ -58,9 +58,20 @@ impl World {
     }
 
     pub(crate) fn with_keys(keys: [PrivateKey; 2], preshared: Option<PresharedKey>) -> Self {
+        Self::with([Cipher::default(); 2], keys, preshared)
+    }
+
+    /// Two new parties with these ciphers.
+    pub(crate) fn of(ciphers: [Cipher; 2]) -> Self {
+        Self::with(ciphers, [PrivateKey::generate(), PrivateKey::generate()], Some(PresharedKey::generate()))
+    }
+
+    fn with(ciphers: [Cipher; 2], keys: [PrivateKey; 2], preshared: Option<PresharedKey>) -> Self {
         let at = secs(0.0);
-        let mut parties =
-            [Party::new(&keys[0], "192.0.2.1:1001", at), Party::new(&keys[1], "192.0.2.2:1002", at)];
+        let mut parties = [
+            Party::with_cipher(ciphers[0], &keys[0], "192.0.2.1:1001", at),
+            Party::with_cipher(ciphers[1], &keys[1], "192.0.2.2:1002", at),
+        ];
         for (me, other) in [(A, B), (B, A)] {
             let change = PeerChange {
                 preshared_key: preshared.clone(),
