@@ -23,7 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use adit_noise::{PresharedKey, PrivateKey, PublicKey};
-use adit_wireguard::Prefix;
+use adit_wireguard::{Cipher, Prefix};
 use tracing::level_filters::LevelFilter;
 
 pub use endpoint::Unreadable;
@@ -105,6 +105,8 @@ pub struct Wireguard {
     pub fwmark: u32,
     /// `mtu` in bytes.
     pub mtu: usize,
+    /// `cipher`: what the tunnel is secured with, the same at both ends.
+    pub cipher: Cipher,
     /// `addresses` of the interface.
     pub addresses: Vec<InterfaceAddress>,
     /// `table`: where routes to the allowed addresses go.

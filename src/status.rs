@@ -90,6 +90,10 @@ pub struct Wireguard {
     pub listen_port: u16,
     /// The firewall mark of what is sent; 0 for none.
     pub fwmark: u32,
+    /// What it is secured with, as the configuration names it: `chacha20-poly1305` or `aes-256-gcm`.
+    pub cipher: Option<String>,
+    /// Who last began a handshake with another cipher, if anybody did in the last three minutes.
+    pub other_cipher: Option<OtherCipher>,
     /// The MTU inside, in bytes.
     pub mtu: u32,
     /// Its addresses, with the lengths of their networks.
@@ -110,6 +114,25 @@ pub struct Wireguard {
     pub peers: Vec<Peer>,
     /// What is wrong, in words.
     pub warnings: Vec<String>,
+}
+
+/// Somebody who knows our public key and has another cipher. Nothing proves who it is.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct OtherCipher {
+    /// Where it sends from: `address:port`.
+    pub endpoint: String,
+    /// Its cipher.
+    pub cipher: String,
+    /// How many seconds ago it came.
+    pub age: f64,
+}
+
+impl OtherCipher {
+    /// In words, for a tunnel with the cipher `ours`.
+    #[must_use]
+    pub fn told(&self, ours: &str) -> String {
+        format!("a peer at {} speaks {}; this tunnel is set to {ours}", self.endpoint, self.cipher)
+    }
 }
 
 /// A data thread.

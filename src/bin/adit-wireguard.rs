@@ -37,6 +37,7 @@ fn run(arguments: &AditWireguard) -> Result<()> {
         offloads: arguments.offloads,
         pin: arguments.pin,
         mtu: MTU,
+        cipher: arguments.cipher,
     };
     let interface = Interface::start(&options)?;
     let remote = interface.remote();

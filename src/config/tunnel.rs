@@ -19,6 +19,8 @@ use crate::net::route::MAIN;
 const INTERFACE: &str = "an interface's name of 1 to 15 visible bytes, none of them '/', '%' or ':'";
 /// What `table` may be.
 const TABLE: &str = "\"auto\", \"off\" or a number from 1 to 4294967295";
+/// What `cipher` may be.
+const CIPHER: &str = "\"chacha20-poly1305\" or \"aes-256-gcm\"";
 /// What `fwmark` may be.
 const MARK: &str = "a number from 0 to 4294967295, or a string as \"0xca6c\"";
 /// What `fwmark` may be with a default route.
@@ -103,6 +105,7 @@ fn tunnel<'a>(
     let fwmark = mark.as_ref().and_then(fwmark).unwrap_or(0);
     let addresses = table.value("addresses").map(|value| addresses(&value)).unwrap_or_default();
     let mtu_value = table.value("mtu");
+    let cipher = table.value("cipher").and_then(|value| value.parsed(CIPHER, |text| text.parse().ok()));
     let routing = table.value("table").and_then(|value| routing_table(&value)).unwrap_or(RoutingTable::Auto);
     let allow_fail_open = table.value("allow_fail_open").and_then(|value| value.switch()).unwrap_or(false);
     let hooks = hooks(table.table("hooks"));
@@ -122,6 +125,7 @@ fn tunnel<'a>(
         listen_port,
         fwmark,
         mtu,
+        cipher: cipher.unwrap_or_default(),
         addresses,
         table,
         allow_fail_open,

@@ -11,10 +11,11 @@ use std::time::Duration;
 use adit_noise::Time;
 use adit_packet::Ecn;
 use adit_wireguard::uapi::{Change, DeviceStatus, Errno, Request, emit_errno, emit_get};
-use adit_wireguard::{Endpoint, Output, PeerId, Traffic, Tunnel, Udp};
+use adit_wireguard::{Cipher, Endpoint, Output, PeerId, Refused, Traffic, Tunnel, Udp};
 use zeroize::Zeroizing;
 
 use super::carrier::Carrier;
+use super::other_cipher::OtherCipher;
 use super::owners::{Owners, Verdict};
 use crate::clock;
 use crate::datapath::{
@@ -79,6 +80,7 @@ pub struct Device {
     pub(super) workers: Vec<WorkerHandle>,
     pub(super) carrier: Carrier,
     pub(super) tally: Tally,
+    pub(super) other_cipher: OtherCipher,
     loaded_at: Option<Time>,
 }
 
@@ -89,6 +91,7 @@ impl Device {
         name: String,
         tun: Arc<TunHandle>,
         shared: Shared,
+        cipher: Cipher,
         offloads: Offloads,
         workers: Vec<WorkerHandle>,
     ) -> Self {
@@ -96,13 +99,14 @@ impl Device {
             name,
             tun,
             up: false,
-            tunnel: Tunnel::new(),
+            tunnel: Tunnel::with_cipher(cipher),
             peers: HashMap::new(),
             owners: Owners::default(),
             carrier: Carrier::new(workers.len(), offloads),
             workers,
             tally: Tally::new(shared.tracer.clone()),
             shared,
+            other_cipher: OtherCipher::default(),
             loaded_at: None,
         }
     }
@@ -184,11 +188,24 @@ impl Device {
     fn handle_handshake(&mut self, mut handshake: Handshake, loaded: bool) {
         let handled =
             self.tunnel.handle_handshake(handshake.from, &mut handshake.message, loaded, clock::both());
-        if let Err(refused) = handled {
-            tracing::debug!("{}: handshake message from {}: {refused}", self.name, handshake.from.remote());
-            self.tally.drop(Reason::Protocol(refused), &handshake.message, clock::now());
+        let from = handshake.from.remote();
+        match handled {
+            Ok(()) => self.other_cipher.agrees(from),
+            Err(refused) => {
+                tracing::debug!("{}: handshake message from {from}: {refused}", self.name);
+                self.tally.drop(Reason::Protocol(refused), &handshake.message, clock::now());
+                if refused == Refused::OtherCipher && self.other_cipher.came(from, clock::now()) {
+                    self.tell_other_cipher();
+                }
+            }
         }
         self.carry_out();
+    }
+
+    fn tell_other_cipher(&self) {
+        if let Some(other) = self.other_cipher() {
+            tracing::error!("{}: {}", self.name, other.told(self.tunnel.cipher().as_str()));
+        }
     }
 
     /// Does what the tunnel puts out, in its order: a session is posted before the message that brings its first packet.
@@ -279,7 +296,10 @@ impl Device {
             let verdict = self.owners.admit(&change, by);
             match change {
                 Change::PrivateKey(key) => self.tunnel.set_private_key(key, now),
-                Change::Cipher(cipher) => self.tunnel.set_cipher(cipher, now),
+                Change::Cipher(cipher) => {
+                    self.tunnel.set_cipher(cipher, now);
+                    self.other_cipher = OtherCipher::default();
+                }
                 Change::ListenPort(port) => {
                     if let Err(error) = self.listen(port) {
                         tracing::error!("{}: port {port}: {error}", self.name);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
 
+use adit_wireguard::Cipher;
 use anyhow::{Context as _, Result};
 
 use super::device::Shared;
@@ -35,6 +36,8 @@ pub struct Options {
     pub pin: bool,
     /// The MTU in bytes.
     pub mtu: usize,
+    /// What it is secured with, until somebody changes it.
+    pub cipher: Cipher,
 }
 
 /// Reads an interface's name: what the kernel takes, and what is the name of a file too.
@@ -122,7 +125,7 @@ impl Interface {
         });
         let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
 
-        let device = Device::new(name.clone(), handle, shared.clone(), offloads, workers);
+        let device = Device::new(name.clone(), handle, shared.clone(), options.cipher, offloads, workers);
         let control = {
             let farewell = Farewell(end.clone(), Ended::DeviceGone);
             let run = move || {

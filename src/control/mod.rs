@@ -4,6 +4,7 @@ mod carrier;
 mod device;
 mod interface;
 mod monitor;
+mod other_cipher;
 mod owners;
 mod remote;
 mod report;

@@ -37,7 +37,9 @@ impl Owners {
             Change::RemovePeer(_) => Verdict::Refuse,
             Change::ReplacePeers if self.0.is_empty() && by == Owner::Uapi => Verdict::Go,
             Change::ReplacePeers => Verdict::OwnOnly,
-            Change::PrivateKey(_) | Change::Cipher(_) | Change::ListenPort(_) | Change::Fwmark(_) => Verdict::Go,
+            Change::PrivateKey(_) | Change::Cipher(_) | Change::ListenPort(_) | Change::Fwmark(_) => {
+                Verdict::Go
+            }
         }
     }
 

@@ -19,6 +19,8 @@ impl Device {
             // An interface that is down will have its port; one that is up without it has lost it to somebody.
             listen_port: if self.up && !self.carrier.is_open() { 0 } else { self.carrier.port() },
             fwmark: self.carrier.mark(),
+            cipher: Some(self.tunnel.cipher().to_string()),
+            other_cipher: self.other_cipher(),
             mtu: u32::try_from(self.shared.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             offloads: self.carrier.offloads().names().map(str::to_owned).collect(),
             workers: self.workers.iter().map(|worker| worker_status(worker.tally())).collect(),
@@ -28,6 +30,13 @@ impl Device {
             peers: peers.into_iter().map(|peer| self.peer(peer)).collect(),
             ..status::Wireguard::default()
         }
+    }
+
+    /// Who was set up with another cipher, if anybody came lately.
+    pub(super) fn other_cipher(&self) -> Option<status::OtherCipher> {
+        let (from, age) = self.other_cipher.last(clock::now())?;
+        let cipher = self.tunnel.cipher().other().to_string();
+        Some(status::OtherCipher { endpoint: from.to_string(), cipher, age: age.as_secs_f64() })
     }
 
     /// The reasons for which packets were dropped, and how many.

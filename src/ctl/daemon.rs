@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use adit_wireguard::Cipher;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 
@@ -48,6 +49,9 @@ pub struct AditWireguard {
     /// Offloads that may be used, of tun_tso, tun_uso, udp_gso, udp_gro; or "none"
     #[arg(long, env = "ADIT_OFFLOADS", default_value_t)]
     pub offloads: Offloads,
+    /// What the tunnel is secured with: chacha20-poly1305, which is WireGuard, or aes-256-gcm, which only another adit speaks
+    #[arg(long, env = "ADIT_CIPHER", default_value_t)]
+    pub cipher: Cipher,
     /// How much is logged: silent, error, info, or verbose
     #[arg(long, env = "LOG_LEVEL", default_value = "error", value_parser = log::level)]
     pub log_level: LevelFilter,
@@ -66,6 +70,17 @@ mod tests {
     fn the_command_lines_are_sound() {
         Aditd::command().debug_assert();
         AditWireguard::command().debug_assert();
+    }
+
+    #[test]
+    fn an_interface_is_wireguards_unless_told_otherwise() {
+        let parse =
+            |words: &[&str]| AditWireguard::try_parse_from([&["adit-wireguard", "wg0"], words].concat());
+        assert_eq!(parse(&[]).expect("a name is enough").cipher, Cipher::ChaCha20Poly1305);
+        assert_eq!(parse(&["--cipher", "aes-256-gcm"]).expect("the other").cipher, Cipher::Aes256Gcm);
+        let error = parse(&["--cipher", "aes-128-gcm"]).expect_err("no such cipher");
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("expected chacha20-poly1305 or aes-256-gcm"), "{error}");
     }
 
     #[test]

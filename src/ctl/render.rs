@@ -132,6 +132,9 @@ fn interface(text: &mut Text, name: &str, wireguard: &Wireguard) {
     if !wireguard.addresses.is_empty() {
         text.field("addresses", &peer::prefixes(&wireguard.addresses, paint));
     }
+    if let Some(cipher) = &wireguard.cipher {
+        text.field("cipher", &escape(cipher));
+    }
     text.field("mtu", &wireguard.mtu.to_string());
     if !wireguard.fail_closed {
         text.field("fail closed", &paint.red("no: traffic for it leaves in clear while it is gone"));

@@ -95,6 +95,10 @@ pub(super) fn changes(old: Option<&Wireguard>, new: &Wireguard) -> Vec<Change> {
     if old.is_none_or(|old| mark(old) != mark(new)) {
         changes.push(Change::Fwmark(mark(new)));
     }
+    // Ahead of the key, which brings about handshakes.
+    if old.is_none_or(|old| old.cipher != new.cipher) {
+        changes.push(Change::Cipher(new.cipher));
+    }
     if old.is_none_or(|old| old.private_key != new.private_key) {
         changes.push(Change::PrivateKey(Some(new.private_key.clone())));
     }
@@ -137,6 +141,7 @@ fn change(old: Option<&Peer>, new: &Peer) -> PeerChange {
 mod tests {
     use std::path::Path;
 
+    use adit_wireguard::Cipher;
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     use zeroize::Zeroizing;
 
@@ -235,9 +240,21 @@ mod tests {
         let new = config(&tunnel("wg0", 7, &[("a", 1, "endpoint = \"192.0.2.1:1\"")]));
         let told = changes(None, of(&new));
         assert!(matches!(told[0], Change::ListenPort(7)), "{told:?}");
-        assert!(matches!(told[2], Change::PrivateKey(Some(_))), "{told:?}");
-        let Change::Peer(_, change) = &told[3] else { panic!("{told:?}") };
+        assert!(matches!(told[2], Change::Cipher(Cipher::ChaCha20Poly1305)), "{told:?}");
+        assert!(matches!(told[3], Change::PrivateKey(Some(_))), "{told:?}");
+        let Change::Peer(_, change) = &told[4] else { panic!("{told:?}") };
         assert!(change.replace_allowed_ips && change.endpoint.is_some() && change.preshared_key.is_some());
+    }
+
+    #[test]
+    fn another_cipher_is_told_alone_and_so_is_going_back() {
+        let text = |cipher: &str| tunnel("wg0", 1, &[]) + cipher + &tunnel("wg1", 2, &[("a", 1, "")]);
+        let (plain, gcm) = (config(&text("")), config(&text("cipher = \"aes-256-gcm\"\n")));
+        assert_eq!(Plan::new(&plain, &gcm).unwrap().changed, ["wg0"]);
+        for (old, new) in [(&plain, &gcm), (&gcm, &plain)] {
+            let told = changes(Some(of(old)), of(new));
+            assert!(matches!(told[..], [Change::Cipher(cipher)] if cipher == of(new).cipher), "{told:?}");
+        }
     }
 
     #[test]
@@ -273,6 +290,6 @@ mod tests {
     fn a_name_for_an_endpoint_is_left_to_the_resolver() {
         let new = config(&tunnel("wg0", 1, &[("a", 1, "endpoint = \"vpn.example.org:1\"")]));
         let told = changes(None, of(&new));
-        assert!(matches!(&told[3], Change::Peer(_, change) if change.endpoint.is_none()), "{told:?}");
+        assert!(matches!(&told[4], Change::Peer(_, change) if change.endpoint.is_none()), "{told:?}");
     }
 }

@@ -26,6 +26,9 @@ pub(super) fn of_tunnel(config: &Wireguard, report: &status::Wireguard) -> Vec<S
     if report.listen_port == 0 {
         warnings.push("no UDP port is open: another program has it".to_owned());
     }
+    if let (Some(other), Some(ours)) = (&report.other_cipher, &report.cipher) {
+        warnings.push(other.told(ours));
+    }
     if config.allow_fail_open {
         warnings.push("allow_fail_open: traffic leaves in clear while the tunnel is gone".to_owned());
     }
@@ -97,7 +100,17 @@ mod tests {
         let text =
             "[gateway]\nuser = \"root\"\n[wireguard.wg0]\nprivate_key_file = \"/k\"\nallow_fail_open = true";
         let config = crate::config::parse("test.toml", text, &secret).unwrap();
-        let down = status::Wireguard { state: State::Down, ..status::Wireguard::default() };
+        let other = status::OtherCipher {
+            endpoint: "192.0.2.9:4711".into(),
+            cipher: "chacha20-poly1305".into(),
+            age: 1.0,
+        };
+        let down = status::Wireguard {
+            state: State::Down,
+            cipher: Some("aes-256-gcm".into()),
+            other_cipher: Some(other),
+            ..status::Wireguard::default()
+        };
         let refused = status::Configuration { error: Some("x".into()), ..status::Configuration::default() };
         let silent = status::Peer { trying_for: Some(10.0), ..peer() };
         let mut all = of_tunnel(&config.wireguard["wg0"], &down);
@@ -110,11 +123,17 @@ mod tests {
     fn the_manual_has_each_warning() {
         let manual = include_str!("../../docs/operations.md");
         let all = all();
-        assert_eq!(all.len(), 7, "{all:?}");
+        assert_eq!(all.len(), 8, "{all:?}");
         for warning in all {
             let start = warning.split(' ').take(2).collect::<Vec<_>>().join(" ");
             assert!(manual.contains(&format!("\n| {start}")), "docs/operations.md lacks: {warning}");
         }
+    }
+
+    #[test]
+    fn a_peer_with_another_cipher_is_told_with_both() {
+        let told = "a peer at 192.0.2.9:4711 speaks chacha20-poly1305; this tunnel is set to aes-256-gcm";
+        assert!(all().contains(&told.to_owned()), "{:?}", all());
     }
 
     #[test]

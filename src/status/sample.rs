@@ -1,6 +1,8 @@
 //! A status with everything in it, for tests.
 
-use super::{Batches, Configuration, Owner, Peer, Privileges, SCHEMA, State, Status, Wireguard, Worker};
+use super::{
+    Batches, Configuration, OtherCipher, Owner, Peer, Privileges, SCHEMA, State, Status, Wireguard, Worker,
+};
 
 /// Every field is set, and nothing twice.
 pub(crate) fn full() -> Status {
@@ -34,6 +36,12 @@ pub(crate) fn full() -> Status {
         public_key: Some("TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=".to_owned()),
         listen_port: 51_820,
         fwmark: 1,
+        cipher: Some("aes-256-gcm".to_owned()),
+        other_cipher: Some(OtherCipher {
+            endpoint: "192.0.2.9:4711".to_owned(),
+            cipher: "chacha20-poly1305".to_owned(),
+            age: 4.5,
+        }),
         mtu: 1_420,
         addresses: words(&["10.20.0.1/24", "fd20::1/64"]),
         fail_closed: true,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use adit_wireguard::Cipher;
 use proptest::prelude::*;
 
 use super::*;
@@ -64,6 +65,17 @@ fn words_stand_for_some_numbers() {
     }
     let key = "wireguard.wg0.peer.a.persistent_keepalive";
     refused(&peer("persistent_keepalive = \"25\""), key, "\"25\"", "\"off\"");
+}
+
+#[test]
+fn a_tunnel_is_wireguards_unless_it_has_the_other_cipher() {
+    assert_eq!(one("").cipher, Cipher::ChaCha20Poly1305);
+    assert_eq!(one("cipher = \"chacha20-poly1305\"").cipher, Cipher::ChaCha20Poly1305);
+    assert_eq!(one("cipher = \"aes-256-gcm\"").cipher, Cipher::Aes256Gcm);
+    for found in ["\"aes-128-gcm\"", "\"AES-256-GCM\"", "\"\"", "true", "256"] {
+        let allowed = "\"chacha20-poly1305\" or \"aes-256-gcm\"";
+        refused(&tunnel(&format!("cipher = {found}")), "wireguard.wg0.cipher", found, allowed);
+    }
 }
 
 #[test]

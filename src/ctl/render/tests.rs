@@ -38,6 +38,8 @@ fn sample() -> Status {
         public_key: Some("L+V9o0fNYkMVKNqsX7spBzD/9oSvxM/C7ZCZX1jLO3Q=".into()),
         listen_port: 51_820,
         fwmark: 0xca6c,
+        cipher: Some("aes-256-gcm".into()),
+        other_cipher: None,
         mtu: 1_420,
         addresses: vec!["10.20.0.1/24".into(), "fd20::1/64".into()],
         fail_closed: true,
@@ -97,6 +99,7 @@ interface: wg0
   listening port: 51820
   fwmark: 0xca6c
   addresses: 10.20.0.1/24, fd20::1/64
+  cipher: aes-256-gcm
   mtu: 1420
   offloads: tun_tso, udp_gso
   workers: 2, 5.0 packets a batch out, 3.0 in

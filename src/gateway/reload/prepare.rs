@@ -87,6 +87,7 @@ impl Reload<'_> {
             offloads: gateway.offloads,
             pin: gateway.pin,
             mtu: config.mtu,
+            cipher: config.cipher,
         };
         let interface = Interface::start(&options).map_err(|error| format!("{name}: {error:#}"))?;
         let (remote, index) = (interface.remote(), interface.index());

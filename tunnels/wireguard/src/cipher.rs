@@ -55,7 +55,8 @@ impl Cipher {
     }
 
     /// The one that a peer may have by mistake.
-    pub(crate) const fn other(self) -> Self {
+    #[must_use]
+    pub const fn other(self) -> Self {
         match self {
             Self::ChaCha20Poly1305 => Self::Aes256Gcm,
             Self::Aes256Gcm => Self::ChaCha20Poly1305,
