@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What run.sh and demo.sh share: missing packages, and cargo under sudo. To be sourced.
+# What run.sh, demo.sh and the benchmarks share: missing packages, and cargo under sudo. To be sourced.
 
 # shellcheck disable=SC2034
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -65,16 +65,18 @@ unpack() {
   rm -rf "$download"
 }
 
-# cargo; under sudo as the user who called it, so that the toolchain is found and target/ stays theirs.
-cargo_as_user() {
+# Runs a program; under sudo as the user who called it, so that the toolchain is found and files stay theirs.
+as_user() {
   local words=()
   if [ "$(id -u)" = 0 ] && [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
     local home
     home=$(getent passwd "$SUDO_USER" | cut -d: -f6)
     words=(runuser -u "$SUDO_USER" -- env "HOME=$home" "PATH=$home/.cargo/bin:$PATH")
   fi
-  PATH="$HOME/.cargo/bin:$PATH" "${words[@]}" cargo "$@"
+  PATH="$HOME/.cargo/bin:$PATH" "${words[@]}" "$@"
 }
+
+cargo_as_user() { as_user cargo "$@"; }
 
 need_cargo() {
   cargo_as_user --version >/dev/null 2>&1 || fail "no cargo: install Rust first, see https://rustup.rs"

@@ -82,6 +82,7 @@ stage_loom() {
 
 # A folder of its own, as for the models. valgrind has no AVX-512, so the processor's own instructions cannot be counted.
 stage_bench() {
+  (cd bench && PYTHONPATH=../netns-tests python3 -B -m unittest -q measure/*_test.py)
   [ "$(uname -m)" = x86_64 ] || fail "instructions are counted for x86-64-v3, and this is $(uname -m)"
   RUSTFLAGS="-C target-cpu=x86-64-v3" \
     cargo_as_user build --release --locked -p adit-instructions --target-dir target/instructions
