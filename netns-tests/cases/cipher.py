@@ -174,7 +174,7 @@ def changed(net):
         assert words in tunnel["warnings"] and tunnel["cipher"] == other, tunnel
         set_cipher(b, cipher)
         assert f"changed {pair.right.device.name}" in b.reload()
-        until(lambda: all(sequence.arrived for sequence in both), 8, "datagrams both ways after the second reload\n")
+        until(lambda: all(sequence.arrived for sequence in both), 8, "datagrams both ways after the second reload")
         for daemon in (a, b):
             tunnel = told(daemon)
             assert tunnel["cipher"] == cipher and tunnel["other_cipher"] is None and tunnel["warnings"] == [], tunnel

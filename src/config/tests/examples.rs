@@ -67,6 +67,8 @@ fn the_examples_are_what_their_names_say() {
     assert!(
         peers.values().any(|peer| matches!(peer.endpoint, Some(crate::config::EndpointName::Dns { .. })))
     );
+    let adits = read(&example("between-adits.toml")).unwrap();
+    assert_eq!(adits.wireguard["wg0"].cipher, adit_wireguard::Cipher::Aes256Gcm);
     let site = read(&example("site-to-site.toml")).unwrap();
     assert!(!site.wireguard["wg0"].peers["branch"].preshared_key.is_none());
 }
