@@ -5,30 +5,87 @@ MORE, LESS = "more", "less"
 # Bytes of UDP payload. The last fills an inner MTU of 1420.
 SIZES = (64, 512, 1392)
 SINGLES = (64, 1392)
+# Peers of a gateway that send at once, and flows of one peer. Peers of a crowd.
+PEERS, FLOWS, CROWD = (1, 2, 8, 64, 1000), (1, 16, 256), 10_000
+# Threads that carry packets; 0 where an implementation cannot be told.
+WORKERS = (1, 2, 0)
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One row. `scale` takes the raw value to the unit of the table."""
+    """One row. `scale` takes the raw value to the unit of the table; of several rounds the median counts, or the worst."""
     key: str
     group: str
     label: str
     unit: str
     better: str
     scale: float = 1.0
+    worst: bool = False
 
 
 TCP, COST, UDP, TRIP, MEMORY = "TCP", "CPU of both ends", "UDP without loss", "round trip, 64 bytes", "peak memory"
+ODD_TCP, ODD_UDP = "odd TCP, 1 stream a to b", "odd UDP without loss, a to b"
+ORDER, RATE = "out of order, both ways at full rate, worst round", "rate of that"
+THROUGH, INTO = "from peer to peer without loss", "into the gateway, overloaded"
+PRICE, FLOW = "CPU of the gateway, from peer to peer", "TCP flows of one peer"
+TURNED = "from peer to peer, out of order in their flow, worst round"
+CROWDED = f"{CROWD:,} peers".replace(",", " ")
 DIRECTIONS = {"out": "a to b", "back": "b to a", "both": "both ways, sum"}
 
-FIGURES = [
-    *(Figure(f"tcp{streams}_{way}", TCP, f"{streams} stream{'s' * (streams > 1)}, {words}", "Gbit/s", MORE, 1e-9)
+
+def plural(count, word):
+    return f"{count} {word}{'s' * (count != 1)}"
+
+
+def told(workers):
+    """How many workers, in words."""
+    return plural(workers, "worker") if workers else "as it comes"
+
+
+PLAIN = [
+    *(Figure(f"tcp{streams}_{way}", TCP, f"{plural(streams, 'stream')}, {words}", "Gbit/s", MORE, 1e-9)
       for streams in (1, 4) for way, words in DIRECTIONS.items()),
     *(Figure(f"udp{size}", UDP, f"{size} bytes, trains", "1000/s", MORE, 1e-3) for size in SIZES),
     *(Figure(f"udp{size}_single", UDP, f"{size} bytes, one by one", "1000/s", MORE, 1e-3) for size in SINGLES),
     *(Figure(f"trip_{when}_{which}", TRIP, f"{words}, {which}", "µs", LESS)
       for when, words in (("idle", "idle"), ("load", "under TCP")) for which in ("median", "p99")),
-    *(Figure(f"cpu{streams}", COST, f"TCP, {streams} stream{'s' * (streams > 1)} a to b", "s/GB", LESS)
-      for streams in (1, 4)),
+    *(Figure(f"cpu{streams}", COST, f"TCP, {plural(streams, 'stream')} a to b", "s/GB", LESS) for streams in (1, 4)),
     Figure("memory", MEMORY, "of the larger end", "MiB", LESS, 1 / (1 << 20)),
 ]
+ODD = [
+    *(Figure(f"odd_{key}", ODD_TCP, label, "Gbit/s", MORE, 1e-9) for key, label in {
+        "vxlan": "in VXLAN", "segments": "sender without offloads", "stampless": "no timestamps",
+        "ecn_tcp": "ECN", "options": "IPv6 extension header", "jumbo_tcp": "MTU 9000"}.items()),
+    *(Figure(f"odd_{key}", ODD_UDP, label, "1000/s", MORE, 1e-3) for key, label in {
+        "single": "1350 bytes, one by one", "mixed": "mixed sizes", "fragments": "4000 bytes, in fragments",
+        "ecn_udp": "1392 bytes, ECN", "jumbo_udp": "8892 bytes, MTU 9000"}.items()),
+]
+IN_ORDER = [
+    *(Figure(f"order_{key}_{workers}", ORDER, f"{label}, {told(workers)}", "packets", LESS, worst=True)
+      for key, label in {"udp": "UDP", "rekey": "over a rekey", "copies": "UDP copies", "tcp": "TCP reordered",
+                         "queued": "TCP behind a gap"}.items() for workers in WORKERS),
+    *(Figure(f"order_rate_{workers}", RATE, f"UDP, {told(workers)}", "1000/s", MORE, 1e-3) for workers in WORKERS),
+]
+GROWTH = [
+    *(Figure(f"growth_{key}_{peers}_{workers}", group, f"{plural(peers, 'peer')}, {told(workers)}", unit, better, scale)
+      for key, group, unit, better, scale in (
+          ("through", THROUGH, "1000/s", MORE, 1e-3), ("in", INTO, "1000/s", MORE, 1e-3), ("cpu", PRICE, "s/GB", LESS, 1.0))
+      for workers in WORKERS for peers in PEERS),
+    *(Figure(f"growth_order_{peers}_{workers}", TURNED, f"{plural(peers, 'peer')}, {told(workers)}", "packets", LESS,
+             worst=True) for workers in WORKERS for peers in PEERS),
+    *(Figure(f"growth_udp_{flows}_{workers}", THROUGH, f"1 peer, {flows} flows, {told(workers)}", "1000/s", MORE, 1e-3)
+      for workers in WORKERS for flows in FLOWS[1:]),
+    *(Figure(f"growth_tcp_{flows}_{workers}", FLOW, f"{plural(flows, 'flow')}, {told(workers)}", "Gbit/s", MORE, 1e-9)
+      for workers in WORKERS for flows in FLOWS),
+]
+CROWDS = [
+    Figure("crowd_start", f"{CROWDED}, time", "start with none", "s", LESS),
+    Figure("crowd_configure", f"{CROWDED}, time", "wg setconf", "s", LESS),
+    Figure("crowd_idle", f"{CROWDED}, memory", "each that is idle", "KiB", LESS, 1 / 1024),
+    Figure("crowd_live", f"{CROWDED}, memory", "each with a session", "KiB", LESS, 1 / 1024),
+    Figure("crowd_handshakes", f"{CROWDED}, handshakes", "a second", "1/s", MORE),
+    Figure("crowd_handshaked", f"{CROWDED}, handshakes", "peers with a session", "peers", MORE),
+    Figure("crowd_through", f"{CROWDED}, from peer to peer", "without loss", "1000/s", MORE, 1e-3),
+]
+FIGURES = [*PLAIN, *ODD, *IN_ORDER, *sorted(GROWTH, key=lambda figure: (THROUGH, TURNED, INTO, PRICE, FLOW).index(figure.group)),
+           *CROWDS]

@@ -1,4 +1,5 @@
 """The implementations that take turns, and what they are exactly."""
+import mmap
 import os
 import shutil
 
@@ -6,16 +7,39 @@ from lab import process
 from lab.wireguard import PROGRAMS, ROOT, Missing, program
 
 VETH = "veth"
-UDPLOAD = f"{ROOT}/target/release/udpload"
+UDPLOAD, CROWD = f"{ROOT}/target/release/udpload", f"{ROOT}/target/release/crowd"
 # adit without a cipher: built for this alone, into a folder of its own.
 PROGRAMS["adit-null"] = [f"{ROOT}/target/null/release/adit-wireguard", "-f"]
-TUNNELS = ("adit", "wireguard-go", "boringtun-cli", "gotatun-cli", "adit-null")
+# The released binary, told by its environment to be another.
+VARIANTS = {"adit-library": {"ADIT_WIDE_CIPHER": "off"}, "adit-gcm": {"ADIT_CIPHER": "aes-256-gcm"}}
+PROGRAMS.update({name: PROGRAMS["adit"] for name in VARIANTS})
+PEERS = ("wireguard-go", "boringtun-cli", "gotatun-cli")
+TUNNELS = ("adit", "adit-library", "adit-gcm", *PEERS, "adit-null")
 # The cable alone is the ceiling that no tunnel can pass.
 ALL = (VETH, *TUNNELS)
+# What WireGuard's own handshake and cipher can talk to.
+STANDARD = ("adit", "adit-library", *PEERS)
+# How each is told its number of threads that carry packets; where there is no word for it, it is as it comes.
+WORKERS = {**{name: "ADIT_WORKERS" for name in TUNNELS if name.startswith("adit")}, "wireguard-go": "GOMAXPROCS",
+           "boringtun-cli": "WG_THREADS"}
 
 
 def encrypts(implementation):
     return implementation in TUNNELS and implementation != "adit-null"
+
+
+def environment(implementation, workers=None):
+    """What a device's process has in its environment."""
+    words = dict(VARIANTS.get(implementation, {}))
+    if workers:
+        words[WORKERS[implementation]] = str(workers)
+    return words
+
+
+def knows(binary, word):
+    """Whether a program has this word in it. One that does not know a variable would be measured as another."""
+    with open(shutil.which(binary), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.find(word.encode()) >= 0
 
 
 def require(implementations):
@@ -25,9 +49,13 @@ def require(implementations):
             continue
         if name.startswith("adit") and not shutil.which(PROGRAMS[name][0]):
             raise Missing(f"{name}: no program {PROGRAMS[name][0]} (bench/run builds it)")
-        program(name)
-    if not shutil.which(UDPLOAD):
-        raise Missing(f"no program {UDPLOAD} (bench/run builds it)")
+        binary = program(name)[0]
+        for variable in VARIANTS.get(name, {}):
+            if not knows(binary, variable):
+                raise Missing(f"{name}: {binary} does not know {variable} (leave it out with --only)")
+    for tool in (UDPLOAD, CROWD):
+        if not shutil.which(tool):
+            raise Missing(f"no program {tool} (bench/run builds it)")
 
 
 def first_line(*command):

@@ -16,11 +16,15 @@ def append(path, record):
         file.write(json.dumps(record) + "\n")
 
 
-def read(path):
-    """The line about the run, and those of the figures."""
-    with open(path) as file:
-        records = [json.loads(line) for line in file if line.strip()]
-    return records[0], [record for record in records if record["kind"] == "figure"]
+def read(first, *more):
+    """The line about the run, and those of the figures; of several files the first one's, and all figures."""
+    records = []
+    for path in (first, *more):
+        with open(path) as file:
+            records += [json.loads(line) for line in file if line.strip()]
+    runs = [record for record in records if record["kind"] == "run"]
+    versions = {name: text for run in runs for name, text in run["versions"].items()}
+    return {**runs[0], "versions": versions}, [record for record in records if record["kind"] == "figure"]
 
 
 def cpu_model():

@@ -1,8 +1,4 @@
-"""One turn of one implementation: all its figures, each written down as soon as it is known.
-
-    a: device ---- wire (veth with its offloads) ---- b: the same implementation
-"""
-import time
+"""A turn: one implementation, in namespaces of its own. Each figure is written down as soon as it is known."""
 from dataclasses import asdict, dataclass
 
 from lab.capture import Capture
@@ -10,11 +6,10 @@ from lab.process import Failed
 from lab.site import wired
 from lab.traffic import Marker, reaches
 from lab.wait import TimedOut
-from measure import results, udp
-from measure.cost import cpu_seconds, peak_bytes
-from measure.figures import DIRECTIONS, SINGLES, SIZES
-from measure.implementation import VETH, encrypts
-from measure.tcp import CONGESTION, loaded, tcp
+from measure import results
+from measure.cost import cpu_seconds
+from measure.implementation import VETH, encrypts, environment
+from measure.tcp import CONGESTION
 
 MTU = 1420
 
@@ -28,50 +23,77 @@ class Settings:
     steps: int = 8
     idle: float = 1.5
     load: float = 3.0
+    # Of crowds: each search is shorter, since there are many.
+    throng: float = 0.6
+    throng_steps: int = 6
 
 
-QUICK = Settings(tcp=1, omit=0, udp=0.3, steps=6, idle=0.5, load=1.0)
+QUICK = Settings(tcp=1, omit=0, udp=0.3, steps=6, idle=0.5, load=1.0, throng=0.3, throng_steps=3)
 
 
-class Turn:
-    """A turn in namespaces of its own. What fails is written down as such, and the next figure is measured."""
+class Ends:
+    """Two ends of the same implementation on one cable with its offloads, and what is between them.
 
-    def __init__(self, net, implementation, turn, settings, path):
-        self.implementation, self.turn, self.settings, self.path = implementation, turn, settings, path
-        self.failed = []
-        self.pair = wired(net, left=implementation, right=implementation)
-        self.a, self.b = self.pair.left.host, self.pair.right.host
-        self.tunnel = implementation != VETH
-        self.address = self.pair.right.inner() if self.tunnel else self.pair.right.outer()
-        self.sites = (self.pair.left, self.pair.right) if self.tunnel else ()
+        a: device ---- wire ---- b: the same implementation
+    """
 
-    def run(self):
+    def __init__(self, net, implementation, workers=None, wire_mtu=1500):
+        self.implementation, self.tunnel = implementation, implementation != VETH
+        self.pair = wired(net, left=implementation, right=implementation, wire_mtu=wire_mtu)
+        self.left, self.right = self.pair.left, self.pair.right
+        self.a, self.b = self.left.host, self.right.host
+        self.sites = (self.left, self.right) if self.tunnel else ()
+        for site in self.sites:
+            site.device.environment.update(environment(implementation, workers))
+
+    def start(self, mtu=MTU):
         if self.tunnel:
-            self.pair.start(MTU)
-            assert reaches(self.a, self.address, 10) is not None, f"{self.implementation}: no echo through the tunnel"
+            self.pair.start(mtu)
+            found = reaches(self.a, self.address(), 10)
+            assert found is not None, f"{self.implementation}: no echo through the tunnel"
             self.check_wire()
-        with udp.sink(self.b, self.address):
-            self.figure(self.trips_idle)
-            for streams in (1, 4):
-                for way in DIRECTIONS:
-                    self.figure(self.streams, streams, way)
-            for size in SIZES:
-                self.figure(self.udp, size, True)
-            for size in SINGLES:
-                self.figure(self.udp, size, False)
-            self.figure(self.trips_loaded)
-        if self.tunnel:
-            self.figure(self.memory)
-        assert not self.failed, "; ".join(self.failed)
+        return self
+
+    def address(self, site=None, family="v4"):
+        """Where the generators of a site, b unless said, are reached: in the tunnel, if there is one."""
+        site = site or self.right
+        return site.inner(family) if self.tunnel else site.outer(family)
+
+    def link(self, site=None):
+        """The device that inner packets take at a site, a unless said; and the length of its link header."""
+        site = site or self.left
+        return (site.device.name, 0) if self.tunnel else (site.wire, 14)
 
     def check_wire(self):
         """What encrypts must, and what is measured as not encrypting must not: or the comparison means nothing."""
         marker, wire = Marker("seen by everybody on the wire"), Capture(self.a, "wire")
-        marker.send(self.a, self.address)
+        marker.send(self.a, self.address())
         wire.stop()
         hidden = not wire.holds(marker.bytes[:32])
         assert wire.frames, "nothing was seen on the wire"
         assert hidden == encrypts(self.implementation), f"{self.implementation}: plaintext {'not ' * hidden}on the wire"
+
+    def used(self):
+        """Processor time of each end, and the bytes of inner packets that came out of the tunnel at both."""
+        return {"cpu": [cpu_seconds(site.device.process.pid) for site in self.sites],
+                "bytes": sum(site.host.statistic(site.device.name, "rx_bytes") for site in self.sites)}
+
+
+class Turn:
+    """Keeps the books of a turn. What fails is written down as such, and the next figure is measured."""
+
+    def __init__(self, net, implementation, number, wanted, settings, path):
+        self.net, self.implementation, self.number = net, implementation, number
+        self.wanted, self.settings, self.path = wanted, settings, path
+        self.failed = []
+
+    def run(self):
+        self.measure()
+        assert not self.failed, "; ".join(self.failed)
+
+    def measure(self):
+        """All figures of this kind of turn."""
+        raise NotImplementedError
 
     def figure(self, measure, *words):
         try:
@@ -79,50 +101,12 @@ class Turn:
         except (Failed, TimedOut, AssertionError) as error:
             what = " ".join(map(str, (measure.__name__, *words)))
             self.failed.append(f"{what}: {error}")
-            results.append(self.path, {"kind": "failure", "round": self.turn, "implementation": self.implementation,
+            results.append(self.path, {"kind": "failure", "round": self.number, "implementation": self.implementation,
                                        "what": what, "error": type(error).__name__})
 
     def note(self, key, value, **detail):
-        results.append(self.path, {"kind": "figure", "round": self.turn, "implementation": self.implementation,
+        results.append(self.path, {"kind": "figure", "round": self.number, "implementation": self.implementation,
                                    "figure": key, "value": value, "detail": detail})
-
-    def streams(self, streams, way):
-        before = self.used()
-        flow = tcp(self.a, self.b, self.address, streams, way, self.settings.tcp, self.settings.omit)
-        after = self.used()
-        self.note(f"tcp{streams}_{way}", flow["bits_per_second"], **flow)
-        if self.tunnel and way == "out":
-            cpu = [end - start for start, end in zip(before["cpu"], after["cpu"])]
-            carried = after["bytes"] - before["bytes"]
-            self.note(f"cpu{streams}", sum(cpu) / carried * 1e9, cpu_seconds=cpu, bytes=carried)
-
-    def used(self):
-        """Processor time of each end, and the bytes of inner packets that came out of the tunnel at both."""
-        return {"cpu": [cpu_seconds(site.device.process.pid) for site in self.sites],
-                "bytes": sum(site.host.statistic(site.device.name, "rx_bytes") for site in self.sites)}
-
-    def udp(self, size, trains):
-        found = udp.search(self.a, self.address, size, self.settings.udp, self.settings.steps, trains)
-        best = found["best"]
-        self.note(f"udp{size}" + ("" if trains else "_single"), best["delivered"] if best else 0.0, **found)
-
-    def trips_idle(self):
-        time.sleep(0.2)
-        self.trips("idle", udp.ping(self.a, self.address, self.settings.idle))
-
-    def trips_loaded(self):
-        with loaded(self.a, self.b, self.address, seconds=int(self.settings.load) + 8):
-            self.trips("load", udp.ping(self.a, self.address, self.settings.load))
-
-    def trips(self, when, found):
-        for which in ("median", "p99"):
-            if found[f"{which}_us"] is None:
-                raise Failed("no ping was answered")
-            self.note(f"trip_{when}_{which}", found[f"{which}_us"], **found)
-
-    def memory(self):
-        each = [peak_bytes(site.device.process.pid) for site in self.sites]
-        self.note("memory", max(each), each=each)
 
 
 def described(settings):

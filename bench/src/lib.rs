@@ -1,10 +1,12 @@
-//! A generator and a sink of UDP for measurements, spoken to by `udpload`; and the pace of `flood`.
+//! A generator and a sink of UDP for measurements, spoken to by `udpload`; the peers of `crowd`; the pace of `flood`.
 //!
 //! ```text
 //! udpload send ---- numbered datagrams, queries ----> udpload sink
 //!              <--- reports, answered pings ---------
 //! ```
 //! Both use the library's own socket, so that trains leave by `UDP_SEGMENT` and arrive by `UDP_GRO`.
+
+pub mod crowd;
 
 mod load;
 mod message;
@@ -13,6 +15,7 @@ mod ping;
 mod port;
 mod search;
 mod sink;
+mod sizes;
 mod tally;
 
 pub use load::{Load, Outcome};
@@ -22,3 +25,4 @@ pub use ping::{Ping, RoundTrips};
 pub use port::Port;
 pub use search::{LOSS_LIMIT, Search, highest};
 pub use sink::sink;
+pub use sizes::Sizes;

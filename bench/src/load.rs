@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::message::{HEADER, Kind, Message};
 use crate::pace::{Pace, Rate};
 use crate::port::{Port, new_run};
+use crate::sizes::Sizes;
 use crate::tally::Counts;
 
 /// The sender sleeps this long between bursts: short enough for queues to hold what gathers, long enough for trains.
@@ -21,12 +22,12 @@ const SETTLE: Duration = Duration::from_millis(40);
 const QUESTIONS: u32 = 100;
 
 /// What to send.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Load {
     /// The sink.
     pub to: SocketAddr,
-    /// Bytes of UDP payload of each datagram, at least [`HEADER`].
-    pub size: usize,
+    /// How long the datagrams are. Trains have one size only.
+    pub sizes: Sizes,
     /// How long.
     pub duration: Duration,
     /// How many a second.
@@ -81,9 +82,8 @@ impl Load {
     }
 
     fn send(&self, port: &Port, run: u64) -> io::Result<(u64, Duration)> {
-        let size = self.size.max(HEADER);
-        let most = port.train(size);
-        let mut train: Vec<u8> = (0..most * size).map(|at| at as u8).collect();
+        let most = self.sizes.all().map_or(1, |size| port.train(size));
+        let mut train: Vec<u8> = (0..most * self.sizes.greatest()).map(|at| at as u8).collect();
         let path = Udp { remote: self.to, local: None };
         let mut pace = Pace::new(self.rate);
         let start = Instant::now();
@@ -98,6 +98,7 @@ impl Load {
                 continue;
             }
             let count = most.min(usize::try_from(due).unwrap_or(most));
+            let size = self.sizes.of(pace.sent());
             let bytes = &mut train[..count * size];
             for (datagram, number) in bytes.chunks_mut(size).zip(pace.sent()..) {
                 Message { kind: Kind::Data, run, number }.emit(datagram);

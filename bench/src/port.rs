@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 #[derive(Debug)]
 pub struct Port {
     socket: UdpSocket,
+    ecn: Ecn,
 }
 
 impl Port {
@@ -25,7 +26,13 @@ impl Port {
     pub fn bind(port: u16, trains: bool) -> io::Result<Self> {
         let offloads = udp::self_test(&Offloads { udp_gso: trains, ..Offloads::default() });
         let socket = UdpSocket::bind(port, 1, 0, &offloads)?.pop();
-        Ok(Self { socket: socket.ok_or_else(|| io::Error::other("no socket was bound"))? })
+        Ok(Self { socket: socket.ok_or_else(|| io::Error::other("no socket was bound"))?, ecn: Ecn::NotEct })
+    }
+
+    /// The same, with a congestion mark on all that it sends.
+    #[must_use]
+    pub fn marked(self, ecn: Ecn) -> Self {
+        Self { ecn, ..self }
     }
 
     /// The local port.
@@ -43,7 +50,7 @@ impl Port {
     /// want of room is as lost as what it drops later.
     pub(crate) fn send(&self, path: &Udp, bytes: &[u8], size: usize) -> io::Result<()> {
         loop {
-            match self.socket.send(path, bytes, size, Ecn::NotEct) {
+            match self.socket.send(path, bytes, size, self.ecn) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.wait(PollFlags::OUT, Duration::from_millis(100))?;
                 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use adit_bench::{HEADER, Load, Ping, Port, Rate, highest, sink};
+use adit_bench::{HEADER, Load, Ping, Port, Rate, Sizes, highest, sink};
+use adit_packet::Ecn;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use serde_json::json;
@@ -24,9 +25,9 @@ enum Command {
     /// Sends datagrams to the sink at ADDR and says what became of them.
     Send {
         addr: SocketAddr,
-        /// Bytes of UDP payload.
-        #[arg(long, default_value_t = 1392)]
-        size: usize,
+        /// Bytes of UDP payload; several with commas, or "imix", for datagrams of different sizes, one a system call.
+        #[arg(long, default_value = "1392")]
+        size: Sizes,
         /// Length of a run in seconds.
         #[arg(long, default_value_t = 1.0)]
         seconds: f64,
@@ -39,6 +40,9 @@ enum Command {
         /// One datagram a system call.
         #[arg(long)]
         no_gso: bool,
+        /// Mark them as able to carry congestion marks: ECT(0).
+        #[arg(long)]
+        ecn: bool,
     },
     /// Measures round trips of small datagrams to the sink at ADDR.
     Ping {
@@ -70,11 +74,10 @@ fn run(command: Command) -> Result<()> {
         Command::Sink { addr } => {
             return Ok(sink(addr, |port| println!("{}", json!({ "listening": port })))?);
         }
-        Command::Send { addr, size, seconds, rate, steps, no_gso } => {
-            ensure!((HEADER..=65_507).contains(&size), "--size: {size} is not from {HEADER} to 65507");
-            let port = Port::bind(0, !no_gso)?;
+        Command::Send { addr, size, seconds, rate, steps, no_gso, ecn } => {
+            let port = Port::bind(0, !no_gso)?.marked(if ecn { Ecn::Ect0 } else { Ecn::NotEct });
             let duration = Duration::try_from_secs_f64(seconds)?;
-            let run = |rate| Load { to: addr, size, duration, rate }.run(&port);
+            let run = |rate| Load { to: addr, sizes: size.clone(), duration, rate }.run(&port);
             if rate == "search" {
                 serde_json::to_value(highest(steps, run)?)?
             } else {
