@@ -61,7 +61,7 @@ impl Gateway {
     fn complete_peers(&self, name: &str, config: &Wireguard, report: &mut status::Wireguard) {
         let named: BTreeMap<_, _> =
             config.peers.iter().map(|(peer, settings)| (settings.public_key.to_base64(), peer)).collect();
-        let (mtu, mark) = (report.mtu, report.fwmark);
+        let (inside, mark) = ((report.mtu, config.cipher), report.fwmark);
         for (at, peer) in report.peers.iter_mut().enumerate() {
             let known = named.get(&peer.public_key).filter(|_| peer.owner == Owner::File);
             peer.name = known.map(|name| (*name).clone());
@@ -69,7 +69,7 @@ impl Gateway {
             peer.path_mtu = endpoint.filter(|_| at < PATHS).and_then(|remote| path::mtu(remote, mark).ok());
             let dns = known.and_then(|known| self.resolver.of(&(name.to_owned(), (*known).clone())));
             peer.endpoint_name = dns.as_ref().map(|(name, _)| name.clone());
-            peer.warnings = warnings::of_peer(peer, mtu, endpoint, dns.and_then(|(_, error)| error));
+            peer.warnings = warnings::of_peer(peer, inside, endpoint, dns.and_then(|(_, error)| error));
         }
         report
             .peers

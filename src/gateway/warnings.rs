@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use adit_wireguard::Cipher;
+
 use crate::config::Wireguard;
 use crate::status::{self, State};
 
@@ -35,10 +37,10 @@ pub(super) fn of_tunnel(config: &Wireguard, report: &status::Wireguard) -> Vec<S
     warnings
 }
 
-/// Of a peer of a tunnel with this MTU.
+/// Of a peer of a tunnel with this MTU and this cipher.
 pub(super) fn of_peer(
     peer: &status::Peer,
-    mtu: u32,
+    (mtu, cipher): (u32, Cipher),
     endpoint: Option<SocketAddr>,
     unresolved: Option<&str>,
 ) -> Vec<String> {
@@ -48,9 +50,14 @@ pub(super) fn of_peer(
         warnings.push(format!("the endpoint {name} cannot be resolved: {error}"));
     }
     if let Some(seconds) = peer.trying_for.filter(|seconds| *seconds >= UNANSWERED) {
+        let other = match cipher {
+            Cipher::ChaCha20Poly1305 => String::new(),
+            // A peer that is WireGuard's says nothing at all.
+            Cipher::Aes256Gcm => format!(" Is it an adit with cipher = \"{cipher}\"?"),
+        };
         warnings.push(format!(
             "no answer to handshakes for {seconds:.0} s: is the endpoint right and reachable by UDP, are the keys right, \
-             is the clock?"
+             is the clock?{other}"
         ));
     }
     if let (Some(path), Some(endpoint)) = (peer.path_mtu, endpoint) {
@@ -69,6 +76,8 @@ pub(super) fn of_peer(
 mod tests {
     use super::*;
 
+    const PLAIN: Cipher = Cipher::ChaCha20Poly1305;
+
     fn peer() -> status::Peer {
         status::Peer { path_mtu: Some(1_500), trying_for: Some(9.9), ..status::Peer::default() }
     }
@@ -79,17 +88,17 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_a_peer_that_is_well() {
-        assert!(of_peer(&peer(), 1_420, at("192.0.2.1:1"), None).is_empty());
-        assert!(of_peer(&peer(), 1_420, at("[2001:db8::1]:1"), None).is_empty());
-        assert!(of_peer(&peer(), 1_440, at("192.0.2.1:1"), None).is_empty());
-        assert!(of_peer(&status::Peer::default(), 9_000, None, None).is_empty());
+        assert!(of_peer(&peer(), (1_420, PLAIN), at("192.0.2.1:1"), None).is_empty());
+        assert!(of_peer(&peer(), (1_420, PLAIN), at("[2001:db8::1]:1"), None).is_empty());
+        assert!(of_peer(&peer(), (1_440, PLAIN), at("192.0.2.1:1"), None).is_empty());
+        assert!(of_peer(&status::Peer::default(), (9_000, PLAIN), None, None).is_empty());
     }
 
     #[test]
     fn an_mtu_that_does_not_fit_the_path_is_told_with_one_that_does() {
-        let said = of_peer(&peer(), 1_441, at("192.0.2.1:1"), None);
+        let said = of_peer(&peer(), (1_441, PLAIN), at("192.0.2.1:1"), None);
         assert!(said[0].contains("takes 1500 bytes: mtu = 1440"), "{said:?}");
-        let said = of_peer(&peer(), 1_421, at("[2001:db8::1]:1"), None);
+        let said = of_peer(&peer(), (1_421, PLAIN), at("[2001:db8::1]:1"), None);
         assert!(said[0].ends_with("mtu = 1408 fits"), "{said:?}");
     }
 
@@ -115,7 +124,7 @@ mod tests {
         let silent = status::Peer { trying_for: Some(10.0), ..peer() };
         let mut all = of_tunnel(&config.wireguard["wg0"], &down);
         all.extend(of_history(&refused));
-        all.extend(of_peer(&silent, 9_000, at("192.0.2.1:1"), Some("no such name")));
+        all.extend(of_peer(&silent, (9_000, PLAIN), at("192.0.2.1:1"), Some("no such name")));
         all
     }
 
@@ -139,8 +148,11 @@ mod tests {
     #[test]
     fn silence_and_names_without_an_address_are_told() {
         let silent = status::Peer { trying_for: Some(10.0), endpoint_name: Some("x:1".into()), ..peer() };
-        let said = of_peer(&silent, 1_420, None, Some("no such name"));
+        let said = of_peer(&silent, (1_420, PLAIN), None, Some("no such name"));
         assert_eq!(said[0], "the endpoint x:1 cannot be resolved: no such name");
         assert!(said[1].starts_with("no answer to handshakes for 10 s"), "{said:?}");
+        assert!(said[1].ends_with("is the clock?"), "{said:?}");
+        let said = of_peer(&silent, (1_420, Cipher::Aes256Gcm), None, None);
+        assert!(said[0].ends_with(" Is it an adit with cipher = \"aes-256-gcm\"?"), "{said:?}");
     }
 }

@@ -187,6 +187,23 @@ fn a_changed_cipher_ends_the_sessions_until_the_other_side_follows() {
 }
 
 #[test]
+fn cookies_are_asked_for_and_taken_after_a_change() {
+    for (from, to) in [(CHACHA, GCM), (GCM, CHACHA)] {
+        let mut world = connected(from);
+        let at = now(world.at);
+        for party in &mut world.parties {
+            party.tunnel.set_cipher(to, at);
+            party.settle();
+        }
+        world.parties[B].under_load = true;
+        world.send(A, b"patient");
+        world.run(10.0);
+        assert_eq!(world.times(B, is_cookie).len(), 1, "{to}");
+        assert_eq!(world.take(B), [pad(b"patient")], "{to}");
+    }
+}
+
+#[test]
 fn an_answer_of_before_the_change_does_not_count_after_it() {
     let mut world = World::of([CHACHA; 2]);
     world.send(A, b"waits");
