@@ -12,33 +12,39 @@ pub(super) const BLOCKS: usize = 16;
 /// "expand 32-byte k".
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
-type State = [__m512i; 16];
+type State = [__m512i; BLOCKS];
 
-/// One quarter round (section 2.1) of each of several states, step by step, so that their latencies overlap.
-macro_rules! quarter {
-    ($($state:ident)+; $a:literal $b:literal $c:literal $d:literal) => {
-        quarter!(@ $($state)+; $a $b $d 16);
-        quarter!(@ $($state)+; $c $d $b 12);
-        quarter!(@ $($state)+; $a $b $d 8);
-        quarter!(@ $($state)+; $c $d $b 7);
+/// Four quarter rounds (section 2.1) of each of several states. They go step by step, for what follows a step in its own
+/// quarter round has to wait for it.
+macro_rules! quarters {
+    ($($state:ident)+; $(($a:literal $b:literal $c:literal $d:literal))+) => {
+        quarters!(@ 16; [$($state)+]; $(($a $b $d))+);
+        quarters!(@ 12; [$($state)+]; $(($c $d $b))+);
+        quarters!(@ 8; [$($state)+]; $(($a $b $d))+);
+        quarters!(@ 7; [$($state)+]; $(($c $d $b))+);
     };
-    (@ $($state:ident)+; $sum:literal $add:literal $turn:literal $by:literal) => {
-        $( $state[$sum] = _mm512_add_epi32($state[$sum], $state[$add]); )+
-        $( $state[$turn] = _mm512_rol_epi32::<$by>(_mm512_xor_si512($state[$turn], $state[$sum])); )+
+    (@ $by:literal; [$($state:ident)+]; $(($sum:literal $add:literal $turn:literal))+) => {
+        quarters!(# [$($state)+]; $(($sum _mm512_add_epi32 $sum $add))+);
+        quarters!(# [$($state)+]; $(($turn _mm512_xor_si512 $turn $sum))+);
+        quarters!(% $by; [$($state)+]; $($turn)+);
     };
+    (# [$first:ident $($state:ident)*]; $(($to:literal $op:ident $x:literal $y:literal))+) => {
+        $( $first[$to] = $op($first[$x], $first[$y]); )+
+        quarters!(# [$($state)*]; $(($to $op $x $y))+);
+    };
+    (# []; $($rest:tt)*) => {};
+    (% $by:literal; [$first:ident $($state:ident)*]; $($turn:literal)+) => {
+        $( $first[$turn] = _mm512_rol_epi32::<$by>($first[$turn]); )+
+        quarters!(% $by; [$($state)*]; $($turn)+);
+    };
+    (% $by:literal; []; $($rest:tt)*) => {};
 }
 
 macro_rules! twenty_rounds {
     ($($state:ident)+) => {
         for _ in 0..10 {
-            quarter!($($state)+; 0 4 8 12);
-            quarter!($($state)+; 1 5 9 13);
-            quarter!($($state)+; 2 6 10 14);
-            quarter!($($state)+; 3 7 11 15);
-            quarter!($($state)+; 0 5 10 15);
-            quarter!($($state)+; 1 6 11 12);
-            quarter!($($state)+; 2 7 8 13);
-            quarter!($($state)+; 3 4 9 14);
+            quarters!($($state)+; (0 4 8 12) (1 5 9 13) (2 6 10 14) (3 7 11 15));
+            quarters!($($state)+; (0 5 10 15) (1 6 11 12) (2 7 8 13) (3 4 9 14));
         }
     };
 }

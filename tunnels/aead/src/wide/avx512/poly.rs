@@ -118,7 +118,8 @@ impl Sums {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn tags(self) -> Wide {
-        let [h0, h1, h2] = carry(carry(self.sum));
+        // Where the second limb overflows, the first one is small: one round is enough.
+        let [h0, h1, h2] = carry(self.sum);
         // The sum is below 2^130. It is at least 2^130 - 5 if 5 more take it to 2^130: then that is taken off.
         let [g0, g1, g2] = carry_up([_mm512_add_epi64(h0, all(5)), h1, h2]);
         let beyond = _mm512_test_epi64_mask(g2, all(1 << 42));
@@ -176,4 +177,53 @@ pub(super) fn blocks(rows: [__m512i; LANES]) -> [Wide; BLOCKS] {
     let [low0, low1, low2, low3] = transpose_quarters(low(a, b), low(c, d), low(e, f), low(g, h));
     let [high0, high1, high2, high3] = transpose_quarters(high(a, b), high(c, d), high(e, f), high(g, h));
     [[low0, high0], [low1, high1], [low2, high2], [low3, high3]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::is_there;
+    use super::*;
+
+    const PAD: u128 = (2 << 64) - 1;
+
+    /// The tag of some blocks with `r` = 1: their sum modulo the prime and 2^128, and `PAD`.
+    fn tag(blocks: &[u128]) -> u128 {
+        #[target_feature(enable = "avx512f,avx512ifma")]
+        fn tag(blocks: &[u128]) -> u128 {
+            let wide = |value: u128| [all(value as u64), all((value >> 64) as u64)];
+            let mut sums = Sums::new(wide(1), wide(PAD));
+            blocks.iter().for_each(|block| sums.block(wide(*block)));
+            let [low, high] = sums.tags();
+            let ([low, ..], [high, ..]) = (vector::to_quads(low), vector::to_quads(high));
+            u128::from(high) << 64 | u128::from(low)
+        }
+        assert!(is_there(), "only called where it is");
+        // SAFETY: the processor has the instructions.
+        unsafe { tag(blocks) }
+    }
+
+    /// Three blocks count 3 * 2^128 and their values.
+    #[test]
+    fn sums_next_to_the_prime_are_reduced() {
+        if !is_there() {
+            return println!("not on this processor");
+        }
+        // The sum is 2^130 - 5 + k.
+        for k in -2_i8..6 {
+            let tag = tag(&[u128::MAX - 15, (11 + k) as u128, 0]);
+            // Below the prime it stays as it is; from the prime on it is k.
+            let sum = if k < 0 { (k - 5) as u128 } else { k as u128 };
+            assert_eq!(tag, sum.wrapping_add(PAD), "{k}");
+        }
+    }
+
+    /// Four blocks count 2^130, which is 5; here that makes the first limb overflow, and then the second.
+    #[test]
+    fn a_carry_through_all_limbs_is_not_lost() {
+        if !is_there() {
+            return println!("not on this processor");
+        }
+        let value = (1 << 88) | u128::from(LOW_44) << 44 | u128::from(LOW_44 - 2);
+        assert_eq!(tag(&[value, 0, 0, 0]), (value + 5).wrapping_add(PAD));
+    }
 }
