@@ -91,7 +91,8 @@ impl Interface {
         }
         let uapi =
             Arc::new(Uapi::bind(name).with_context(|| format!("cannot make the UAPI socket of {name}"))?);
-        let wanted = udp::self_test(&options.offloads);
+        adit_aead::use_wide(options.offloads.wide_cipher);
+        let wanted = Offloads { wide_cipher: adit_aead::has_wide(), ..udp::self_test(&options.offloads) };
         let tun = Tun::create(name, options.workers, &wanted);
         let tun =
             tun.with_context(|| format!("cannot make the TUN device {name} (it may exist; root is needed)"))?;
