@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod allowed_ips;
+mod batch;
 mod config;
 mod cookie;
 mod damage;
@@ -27,6 +28,7 @@ mod tunnel;
 mod uapi;
 
 pub use allowed_ips::wireguard_allowed_ips;
+pub use batch::aead_batch;
 pub use config::config;
 pub use cookie::noise_cookie;
 pub use handshake::wireguard_handshake;
@@ -51,6 +53,7 @@ macro_rules! targets {
 
 /// Every target.
 pub const TARGETS: &[Target] = targets![
+    aead_batch,
     config,
     datapath_inward,
     datapath_outward,

@@ -60,6 +60,7 @@ macro_rules! replayed {
 }
 
 replayed!(
+    aead_batch,
     config,
     datapath_inward,
     datapath_outward,
