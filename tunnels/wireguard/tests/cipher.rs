@@ -35,20 +35,8 @@ fn first(world: &World, is: impl Fn(&Sent) -> bool) -> Vec<u8> {
 fn two_of_a_kind_talk_through_three_renewals_without_losing_a_packet() {
     for cipher in Cipher::ALL {
         let mut world = connected(cipher);
-        let (mut sent, mut received) = (Vec::new(), [Vec::new(), Vec::new()]);
-        for number in 0..4000_u32 {
-            let packet = [&number.to_le_bytes()[..], &[0; 12]].concat();
-            world.send(A, &packet);
-            world.send(B, &packet);
-            sent.push(packet);
-            world.run(0.1);
-            for party in [A, B] {
-                received[party].extend(world.take(party));
-            }
-        }
-        world.run(1.0);
+        let (sent, received) = world.converse(4000);
         for party in [A, B] {
-            received[party].extend(world.take(party));
             assert_eq!(received[party], sent, "{cipher}: in order, each once");
             assert_eq!(world.parties[party].refused, [], "{cipher}");
         }

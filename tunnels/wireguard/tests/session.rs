@@ -11,20 +11,8 @@ use party::{A, B, Weather, World, close, is_data, is_initiation, pad, secs};
 #[test]
 fn the_initiator_renews_after_120_s_without_losing_a_packet() {
     let mut world = World::connected();
-    let (mut sent, mut received) = (Vec::new(), [Vec::new(), Vec::new()]);
-    for number in 0..4000_u32 {
-        let packet = [&number.to_le_bytes()[..], &[0; 12]].concat();
-        world.send(A, &packet);
-        world.send(B, &packet);
-        sent.push(packet);
-        world.run(0.1);
-        for party in [A, B] {
-            received[party].extend(world.take(party));
-        }
-    }
-    world.run(1.0);
+    let (sent, received) = world.converse(4000);
     for party in [A, B] {
-        received[party].extend(world.take(party));
         assert_eq!(received[party], sent, "in order, each once");
     }
     let times = world.times(A, is_initiation);

@@ -123,6 +123,22 @@ impl World {
         self.depart();
     }
 
+    /// Both send numbered packets, one every tenth of a second: what each sent, and what came in at either.
+    pub(crate) fn converse(&mut self, packets: u32) -> (Vec<Vec<u8>>, [Vec<Vec<u8>>; 2]) {
+        let (mut sent, mut received) = (Vec::new(), [Vec::new(), Vec::new()]);
+        for number in 0..packets {
+            let packet = [&number.to_le_bytes()[..], &[0; 12]].concat();
+            self.send(A, &packet);
+            self.send(B, &packet);
+            sent.push(packet);
+            self.run(if number + 1 < packets { 0.1 } else { 1.1 });
+            for party in [A, B] {
+                received[party].extend(self.take(party));
+            }
+        }
+        (sent, received)
+    }
+
     /// What came in since it was last asked.
     pub(crate) fn take(&mut self, at: usize) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.parties[at].inbox)
