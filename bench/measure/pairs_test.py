@@ -79,7 +79,8 @@ class Numbers(unittest.TestCase):
             self.assertEqual(found.leaves_one_out(), found.p <= 0.05, f"seed {seed}: {found}")
 
     def test_it_covers_the_true_ratio_19_times_in_20(self):
-        inside = sum(found.low <= 1.1 <= found.high for found in (ratio(list(noisy(1.1, 12, seed))) for seed in range(1000)))
+        found = [ratio(list(noisy(1.1, 12, seed))) for seed in range(1000)]
+        inside = sum(each.low <= 1.1 <= each.high for each in found)
         self.assertGreater(inside, 930)
         self.assertLess(inside, 975)
 
