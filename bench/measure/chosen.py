@@ -22,7 +22,8 @@ MEASUREMENTS = (
 def measurements(keys):
     """The methods and their words that yield these figures, each once; a figure without one is a KeyError."""
     found = {}
-    for key in keys:
+    # Memory is that of full load, so there has to be some.
+    for key in (*keys, *["tcp4_both"] * ("memory" in keys)):
         for place, (pattern, method) in enumerate(MEASUREMENTS):
             if match := re.fullmatch(pattern, key):
                 found[place, method, words(method, match)] = None

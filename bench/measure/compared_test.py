@@ -52,7 +52,10 @@ class Measurements(unittest.TestCase):
 
     def test_every_figure_that_can_be_asked_for_can_be_measured(self):
         for key in measurable():
-            self.assertEqual(len(measurements([key])), 1)
+            self.assertEqual(len(measurements([key])), 2 if key == "memory" else 1)
+
+    def test_memory_is_that_of_full_load(self):
+        self.assertEqual(measurements(["memory"]), [("streams", (4, "both")), ("memory", ())])
 
 
 if __name__ == "__main__":
