@@ -81,6 +81,7 @@ impl Key {
         }
     }
 
+    #[inline]
     fn seal_one(&self, arena: &mut [u8], span: &Span) {
         let sealed = span.split(arena).is_some_and(|(aad, data)| self.seal(span.nonce, aad, data).is_ok());
         if !sealed {
@@ -88,6 +89,7 @@ impl Key {
         }
     }
 
+    #[inline]
     fn open_one(&self, arena: &mut [u8], span: &Span) -> bool {
         span.split(arena).is_some_and(|(aad, data)| self.open(span.nonce, aad, data).is_ok())
     }

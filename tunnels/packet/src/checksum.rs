@@ -96,29 +96,18 @@ pub fn update(checksum: u16, old: u16, new: u16) -> u16 {
     Sum::default().with(!checksum).without(old).with(new).checksum()
 }
 
-/// Bytes summed at a time: two registers of baseline x86-64 with independent accumulators.
-const BLOCK: usize = 32;
+/// Bytes summed at a time: enough independent accumulators that additions need not wait for one another.
+const BLOCK: usize = 64;
 
-/// Sums whole blocks in 64-bit lanes.
-///
-/// A lane has no carry flag, so carries out of `all` are lost; `high` brings them back. As the low
-/// halves of up to 2^32 words add up to less than 2^64, `all - (high << 32)` is exactly their sum
-/// although both terms wrapped. That is one shift and two additions for each register, where
-/// widening both halves takes two shuffles and two additions.
+/// Sums whole blocks by words of 32 bits, each widened to 64 bits: up to 2^32 of them cannot overflow.
 fn sum_blocks(blocks: &[[u8; BLOCK]]) -> Sum {
-    let mut all = [0_u64; BLOCK / 8];
-    let mut high = [0_u64; BLOCK / 8];
+    let mut sums = [0_u64; BLOCK / 4];
     for block in blocks {
-        let (words, _) = block.as_chunks::<8>();
-        for ((all, high), word) in all.iter_mut().zip(&mut high).zip(words) {
-            let word = u64::from_ne_bytes(*word);
-            *all = all.wrapping_add(word);
-            *high = high.wrapping_add(word >> 32);
+        for (sum, word) in sums.iter_mut().zip(block.as_chunks().0) {
+            *sum += u64::from(u32::from_ne_bytes(*word));
         }
     }
-    all.iter()
-        .zip(&high)
-        .fold(Sum(0), |sum, (all, high)| sum + Sum(all.wrapping_sub(high << 32)) + Sum(*high))
+    sums.iter().fold(Sum(0), |all, sum| all + Sum(*sum))
 }
 
 #[cfg(test)]
