@@ -1,8 +1,13 @@
 """A gateway with very many peers: what each of them costs, and how soon all are there."""
+import re
 import time
 
+from lab.daemon import Daemon
+from lab.process import resident
+from lab.wireguard import keys
+from measure.beside import Beside
 from measure.figures import CROWD
-from measure.hub import PATIENCE, Hub
+from measure.hub import PATIENCE, Hub, peers
 from measure.turn import Turn
 
 
@@ -15,19 +20,18 @@ class Crowd(Turn):
         self.figure(self.is_configured)
         self.figure(self.handshakes)
         self.figure(self.carries)
-
-    def timed(self, key, act):
-        begin = time.monotonic()
-        act()
-        self.note(key, time.monotonic() - begin)
+        if self.implementation == "adit":
+            self.figure(self.daemon)
 
     def starts(self):
-        self.timed("crowd_start", self.hub.start)
+        begin = time.monotonic()
+        self.hub.start()
+        self.note("crowd_start", time.monotonic() - begin)
         self.hub.configure(1)
         self.empty = self.hub.resident()
 
     def is_configured(self):
-        self.timed("crowd_configure", lambda: self.hub.configure(CROWD))
+        self.note("crowd_configure", self.hub.configure(CROWD))
         now = self.hub.resident()
         self.note("crowd_idle", (now - self.empty) / CROWD, before=self.empty, after=now)
 
@@ -43,3 +47,17 @@ class Crowd(Turn):
         _, found, _ = self.hub.crowd(CROWD, "--seconds", seconds, "--steps", steps, seconds=steps * (seconds + 5) + 10)
         best = found["best"]
         self.note("crowd_through", best["delivered"] if best else 0.0, **found)
+
+    def daemon(self):
+        """aditd, with all of them in its file."""
+        with Beside(self.net, "d") as net:
+            daemon, name = Daemon(net.host("a")), net.device("wg")
+            daemon.tunnel(name, keys(), ["10.127.0.1/24"])
+            found = re.findall(r"PublicKey = (\S+)\nAllowedIPs = (\S+)", peers(CROWD))
+            for number, (public, allowed) in enumerate(found):
+                daemon.peer(name, f"p{number}", public, [allowed])
+            daemon.write()
+            begin = time.monotonic()
+            daemon.launch()
+            daemon.process.wait_output(r": ready;", PATIENCE)
+            self.note("crowd_daemon", time.monotonic() - begin, peers=len(found), resident=resident(daemon.process.pid) * 1024)

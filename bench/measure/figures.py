@@ -81,6 +81,7 @@ GROWTH = [
 CROWDS = [
     Figure("crowd_start", f"{CROWDED}, time", "start with none", "s", LESS),
     Figure("crowd_configure", f"{CROWDED}, time", "wg setconf", "s", LESS),
+    Figure("crowd_daemon", f"{CROWDED}, time", "aditd, from its file", "s", LESS),
     Figure("crowd_idle", f"{CROWDED}, memory", "each that is idle", "KiB", LESS, 1 / 1024),
     Figure("crowd_live", f"{CROWDED}, memory", "each with a session", "KiB", LESS, 1 / 1024),
     Figure("crowd_handshakes", f"{CROWDED}, handshakes", "a second", "1/s", MORE),

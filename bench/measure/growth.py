@@ -1,10 +1,8 @@
 """More peers that send at once, more flows of one peer, and what a second worker adds."""
-from contextlib import ExitStack
-
+from measure.beside import Beside
 from measure.figures import FLOWS, PEERS
 from measure.hub import NOWHERE, Hub
 from measure.implementation import STANDARD, WORKERS
-from measure.order import Beside
 from measure.tcp import many
 from measure.turn import Ends, Turn
 
@@ -17,9 +15,8 @@ class Growth(Turn):
 
     def measure(self):
         for workers in (1, 2) if self.implementation in WORKERS else (0,):
-            with ExitStack() as stack:
-                if self.implementation in STANDARD:
-                    net = stack.enter_context(Beside(self.net, f"h{workers}"))
+            if self.implementation in STANDARD:
+                with Beside(self.net, f"h{workers}") as net:
                     self.hub = Hub(net, self.implementation, workers or None).start()
                     for peers in PEERS:
                         self.figure(self.peers, peers, workers)

@@ -3,8 +3,9 @@
     a: wg, gateway ---- wire ---- b: crowd, an outer address for each peer
 """
 import json
+import time
 
-from lab.process import Failed, resident
+from lab.process import Failed, resident, run
 from lab.site import PORT, Site
 from measure.cost import cpu_seconds
 from measure.implementation import CROWD, environment
@@ -15,6 +16,11 @@ OUTER, INNER = "198.18.0.0/15", "10.128.0.0/9"
 NOWHERE = "10.127.0.1"
 # What may take long: the handshakes of all peers, in seconds; and configuring them.
 PATIENCE, CONFIGURING = 60, 120
+
+
+def peers(count):
+    """The sections of so many peers, for `wg setconf`."""
+    return run([CROWD, "peers", str(count)])[1]
 
 
 class Hub:
@@ -40,10 +46,11 @@ class Hub:
         self.a.route(f"{INNER} dev {self.site.device.name}")
         return self
 
-    def configure(self, peers):
-        """Has the gateway know so many peers, and no others."""
-        text = self.site.interface_conf() + self.b.run(CROWD, "peers", peers)
+    def configure(self, count):
+        """Has the gateway know so many peers, and no others; the seconds that `wg` took to tell it."""
+        text, begin = self.site.interface_conf() + peers(count), time.monotonic()
         self.a.run("wg", "setconf", self.site.device.name, "/dev/stdin", data=text, timeout=CONFIGURING)
+        return time.monotonic() - begin
 
     def resident(self):
         """Bytes."""

@@ -1,10 +1,9 @@
 """The order inside one inner flow, both ways at full rate, with one and two workers, and while keys are changed."""
-import os
 import time
 from contextlib import ExitStack
 
-from lab.namespace import Net
 from measure import udp
+from measure.beside import Beside
 from measure.implementation import WORKERS
 from measure.look import counters
 from measure.tcp import tcp
@@ -15,17 +14,6 @@ SIZE = 1392
 # and it ends as long after.
 REKEY, MARGIN = 120, 2.5
 REORDERED = ("TCPSACKReorder", "TCPTSReorder", "TCPRenoReorder")
-
-
-class Beside(Net):
-    """More namespaces of the same test, whose names are free."""
-
-    def __init__(self, net, tag):
-        super().__init__(f"{net.folder}/{tag}")
-        self.prefix, self.tag = f"adit{os.getpid()}-{tag}-", tag
-
-    def device(self, tag):
-        return super().device(f"{self.tag}{tag}")
 
 
 class Order(Turn):

@@ -8,6 +8,8 @@ from measure.implementation import ALL, PEERS
 BEST = "best peer"
 PAIRS = (("adit", "wireguard-go"), ("adit", "gotatun-cli"), ("adit", BEST), ("adit-library", "wireguard-go"),
          ("adit-library", "gotatun-cli"), ("adit-gcm", "wireguard-go"), ("adit-null", "veth"))
+# Of these it is a share that is asked for.
+SHARES = (("adit-null", "veth"),)
 # No implementation to choose: one does not encrypt, one is no tunnel.
 BEYOND = ("adit-null", "veth")
 LABEL, CELL, RATIO = 34, 14, 19
@@ -36,7 +38,9 @@ def cell(figure, values):
     if not values:
         return "-"
     middle = typical(figure, values)
-    spread = (max(values) - min(values)) / 2 / middle if middle and not figure.worst else 0
+    if figure.worst:
+        return f"{middle:,.0f}".replace(",", " ")
+    spread = (max(values) - min(values)) / 2 / middle if middle else 0
     return number(middle) + (f" ±{spread:.0%}" if spread >= QUIET else "")
 
 
@@ -49,6 +53,14 @@ def ratio(figure, ours, theirs):
     if 0.98 < times < 1.02:
         return "same"
     return f"{times:.2f}x better" if times > 1 else f"{1 / times:.2f}x worse"
+
+
+def share(figure, ours, theirs):
+    """How much of theirs ours is, in hundredths; of what is better when it is less, the other way about."""
+    if not ours or not theirs or not typical(figure, ours) or not typical(figure, theirs):
+        return "-"
+    times = typical(figure, ours) / typical(figure, theirs)
+    return f"{1 / times if figure.better == LESS else times:.0%}"
 
 
 def best(figure, found):
@@ -116,8 +128,8 @@ def table(run, figures):
              if ours in present and (theirs in present or theirs == BEST and len(present & set(PEERS)) > 1)]
     if pairs:
         def compared(figure, found):
-            return [ratio(figure, found[ours], best(figure, found) if theirs == BEST else found[theirs])
-                    for ours, theirs in pairs]
+            return [(share if (ours, theirs) in SHARES else ratio)(
+                figure, found[ours], best(figure, found) if theirs == BEST else found[theirs]) for ours, theirs in pairs]
         lines += ["", *part([[ours for ours, _ in pairs], [f"vs {theirs}" for _, theirs in pairs]], RATIO, figures, compared)]
     lines += ["", *price(figures)]
     lines += ["Medians; ± is half the distance between the lowest and the highest round, shown from 5 % on.",
