@@ -3,7 +3,7 @@ import re
 import time
 
 from lab.capture import Capture
-from lab.case import case
+from lab.case import SLOW, case
 from lab.daemon import gateway, gateways, plain
 from lab.site import PORT, wired
 from lab.traffic import Marker, Sequence, heard, iperf3, ping, reaches
@@ -89,6 +89,22 @@ def command_line(net):
     assert code == 0, f"exit {code}: {output}"
     code, output = pair.left.host.attempt(program("adit")[0], "-f", "--cipher", "aes-128-gcm", net.device("none"))
     assert code == 2 and f"expected {CHACHA} or {GCM}" in output, f"exit {code}: {output}"
+
+
+#   a: adit-wireguard --cipher aes-256-gcm ---- wire ---- b: the same
+@case(limit=200, group=SLOW)
+def rekey_under_load(net):
+    """Under load the keys are changed after 120 s, and no numbered packet is lost over it."""
+    pair = wired(net, left="adit-gcm", right="adit-gcm", psk=True).start()
+    a, b = pair.left, pair.right
+    assert ping(a.host, b.inner()) == 3
+    first = a.peer_state(b).handshake
+    both = [Sequence(a.host, b.host, b.inner(), 7000), Sequence(b.host, a.host, a.inner(), 7001)]
+    iperf3(a.host, b.host, b.inner(), udp=True, rate="20M", seconds=130)
+    results = [(sequence.sent, len(set(sequence.stop()))) for sequence in both]
+    assert a.peer_state(b).handshake > first + 100, "no new handshake"
+    for sent, arrived in results:
+        assert arrived == sent > 10_000, f"{arrived} of {sent} arrived"
 
 
 #   a: aditd with AES-256-GCM ---- wire ---- b: the peer, with WireGuard's cipher
