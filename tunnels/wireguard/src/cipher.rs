@@ -114,10 +114,9 @@ impl Usage {
     /// Four zero bytes, then the message's number: little-endian in WireGuard (section 5.4.6), big-endian for AES-GCM (Noise
     /// revision 34, section 12.4).
     pub(crate) fn nonce(&self, number: u64) -> Nonce {
-        let bytes = if self.big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
-        let mut nonce = [0; 12];
-        nonce.iter_mut().skip(4).zip(bytes).for_each(|(to, from)| *to = from);
-        nonce
+        let number = if self.big_endian { number.to_be_bytes() } else { number.to_le_bytes() };
+        let [a, b, c, d, e, f, g, h] = number;
+        [0, 0, 0, 0, a, b, c, d, e, f, g, h]
     }
 }
 
