@@ -62,7 +62,7 @@ ODD = [
 ]
 IN_ORDER = [
     *(Figure(f"order_{key}_{workers}", ORDER, f"{label}, {told(workers)}", "packets", LESS, worst=True)
-      for key, label in {"udp": "UDP", "rekey": "over a rekey", "copies": "UDP copies", "tcp": "TCP reordered",
+      for key, label in {"udp": "UDP", "rekey": "over a rekey", "hub": "between two peers", "copies": "UDP copies", "tcp": "TCP reordered",
                          "queued": "TCP behind a gap"}.items() for workers in WORKERS),
     *(Figure(f"order_rate_{workers}", RATE, f"UDP, {told(workers)}", "1000/s", MORE, 1e-3) for workers in WORKERS),
 ]

@@ -4,12 +4,15 @@ from contextlib import ExitStack
 
 from measure import udp
 from measure.beside import Beside
-from measure.implementation import WORKERS
+from measure.hub import Hub
+from measure.implementation import STANDARD, WORKERS
 from measure.look import counters
 from measure.tcp import tcp
 from measure.turn import Ends, Turn
 
 SIZE = 1392
+# Peers of a hub in pairs: so many that the two of some pair are not heard by the same worker.
+PAIRED = 16
 # Of a session, when its initiator makes a new one (WireGuard paper, section 6.1); this long before it sending begins,
 # and it ends as long after.
 REKEY, MARGIN = 120, 2.5
@@ -26,6 +29,8 @@ class Order(Turn):
                 net = stack.enter_context(Beside(self.net, f"w{workers}"))
                 self.ends[workers] = Ends(net, self.implementation, workers or None).start()
                 self.figure(self.flows, workers)
+                if self.implementation in STANDARD:
+                    self.figure(self.hub, workers)
             for workers in self.ends:
                 self.figure(self.rekey, workers)
 
@@ -43,6 +48,17 @@ class Order(Turn):
         self.note(f"order_rate_{workers}", sum(one["delivered"] for one in found) / 2)
         self.note(f"order_tcp_{workers}", sum(counts.get(name, 0) for name in REORDERED), **counts)
         self.note(f"order_queued_{workers}", counts["TCPOFOQueue"], segments=counts["InSegs"])
+
+    def hub(self, workers):
+        """Flows both ways between two peers, which a gateway with several workers may hear by different ones."""
+        with Beside(self.net, f"h{workers}") as net:
+            hub = Hub(net, self.implementation, workers or None).start()
+            hub.configure(PAIRED)
+            seconds = self.settings.udp * 2
+            _, found, _ = hub.crowd(PAIRED, "--pairs", "--size", SIZE, "--seconds", seconds, "--rate", "max",
+                                    seconds=seconds + 20)
+        assert found["received"] > 1000, f"{found['received']} packets arrived"
+        self.note(f"order_hub_{workers}", found["reordered"] + found["duplicates"], **found)
 
     @staticmethod
     def counted(ends):

@@ -28,6 +28,8 @@ const LATEST: Duration = Duration::from_secs(3);
 pub enum Whither {
     /// To the next member, through the gateway and its kernel and the gateway again.
     Next,
+    /// As [`Whither::Next`], but in pairs: 0 and 1 to one another, 2 and 3, and so on. Of an odd number the last has nobody.
+    Partner,
     /// To an address behind the gateway; what arrives there is counted there.
     Behind(Ipv4Addr),
 }
@@ -103,8 +105,11 @@ impl Crowd {
     fn burst(&self, throng: &Throng, turn: u64, numbers: Range<u64>, arena: &mut [u8]) -> io::Result<()> {
         let members = self.members.len() as u64;
         let (from, round) = ((turn % members) as u32, turn / members);
-        let next = (from + 1) % members as u32;
-        let to = if let Whither::Behind(address) = throng.whither { address } else { member::inner(next) };
+        let to = match throng.whither {
+            Whither::Next => member::inner((from + 1) % members as u32),
+            Whither::Partner => member::inner(from ^ 1),
+            Whither::Behind(address) => address,
+        };
         let flow = (round % u64::from(throng.flows)) as u16;
         let stride = Session::sealed_len(HEADERS + throng.size, MTU);
         let mut slots = Vec::with_capacity(arena.len() / stride);
