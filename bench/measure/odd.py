@@ -70,6 +70,9 @@ class Odd(Turn):
         self.search("odd_mixed", "imix")
 
     def fragments(self):
+        # What a run that lost much leaves half joined must not take the room of the next, nor its numbers.
+        self.b.sysctl("net.ipv4.ipfrag_time", 1)
+        self.b.sysctl("net.ipv4.ipfrag_high_thresh", 256 << 20)
         before = counters(self.a, "snmp", "Ip"), counters(self.b, "snmp", "Ip")
         self.search("odd_fragments", CUT)
         after = counters(self.a, "snmp", "Ip"), counters(self.b, "snmp", "Ip")
