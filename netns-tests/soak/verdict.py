@@ -9,7 +9,7 @@ STEP, YOUNG = 20, 20
 OLDEST = 200
 # Reasons to drop a packet that nothing here brings about.
 NEVER = {"malformed", "truncated", "exhausted", "no_entropy", "no_private_key", "auth", "length", "bad_mac1",
-         "bad_handshake", "unknown_peer", "unsent_queue_full", "handshake_queue_full"}
+         "bad_handshake", "other_cipher", "unknown_peer", "unsent_queue_full", "handshake_queue_full"}
 
 
 def slope(samples, value, time, group):
