@@ -30,12 +30,12 @@ class Kind:
 
 # Seconds as they were measured, of the slower implementations.
 KINDS = {
-    "plain": Kind(Plain, {"tcp": 28, "udp": 30, "trips": 7, "memory": 0}, {"tcp": 11, "udp": 12, "trips": 4, "memory": 0},
+    "plain": Kind(Plain, {"tcp": 28, "udp": 30, "trips": 7, "memory": 0}, {"tcp": 8, "udp": 6, "trips": 3, "memory": 0},
                   ALL, ALL),
-    "odd": Kind(Odd, {"odd": 70}, {"odd": 30}, ALL, ("veth", "adit", "wireguard-go")),
-    "order": Kind(Order, {"order": 142}, {"order": 135}, TUNNELS, ("adit",)),
-    "growth": Kind(Growth, {"growth": 130}, {"growth": 65}, TUNNELS, ("adit", "wireguard-go")),
-    "crowd": Kind(Crowd, {"crowd": 40}, {"crowd": 40}, STANDARD, ("adit", "wireguard-go")),
+    "odd": Kind(Odd, {"odd": 60}, {"odd": 16}, ALL, ("veth", "adit", "wireguard-go")),
+    "order": Kind(Order, {"order": 136}, {"order": 128}, TUNNELS, ("adit",)),
+    "growth": Kind(Growth, {"growth": 108}, {"growth": 38}, TUNNELS, ("adit", "wireguard-go")),
+    "crowd": Kind(Crowd, {"crowd": 20}, {"crowd": 14}, STANDARD, ("adit", "wireguard-go")),
 }
 GROUPS = tuple(group for kind in KINDS.values() for group in kind.groups)
 # What a run measures unless it is told: a table of half an hour, not of hours.
