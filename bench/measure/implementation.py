@@ -10,8 +10,11 @@ VETH = "veth"
 UDPLOAD, CROWD = f"{ROOT}/target/release/udpload", f"{ROOT}/target/release/crowd"
 # adit without a cipher: built for this alone, into a folder of its own.
 PROGRAMS["adit-null"] = [f"{ROOT}/target/null/release/adit-wireguard", "-f"]
-# The released binary, told by its environment to be another.
-VARIANTS = {"adit-library": {"ADIT_WIDE_CIPHER": "off"}, "adit-gcm": {"ADIT_CIPHER": "aes-256-gcm"}}
+# The released binary, told by its environment to be another: all offloads but the wide cipher, or another cipher.
+VARIANTS = {"adit-library": {"ADIT_OFFLOADS": "tun_tso,tun_uso,udp_gso,udp_gro"},
+            "adit-gcm": {"ADIT_CIPHER": "aes-256-gcm"}}
+# A word that a program has in it which understands that.
+UNDERSTOOD = {"adit-library": "wide_cipher", "adit-gcm": "ADIT_CIPHER"}
 PROGRAMS.update({name: PROGRAMS["adit"] for name in VARIANTS})
 PEERS = ("wireguard-go", "boringtun-cli", "gotatun-cli")
 TUNNELS = ("adit", "adit-library", "adit-gcm", *PEERS, "adit-null")
@@ -37,7 +40,7 @@ def environment(implementation, workers=None):
 
 
 def knows(binary, word):
-    """Whether a program has this word in it. One that does not know a variable would be measured as another."""
+    """Whether a program has this word in it. One that does not would be measured under a wrong name."""
     with open(shutil.which(binary), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(word.encode()) >= 0
 
@@ -50,9 +53,8 @@ def require(implementations):
         if name.startswith("adit") and not shutil.which(PROGRAMS[name][0]):
             raise Missing(f"{name}: no program {PROGRAMS[name][0]} (bench/run builds it)")
         binary = program(name)[0]
-        for variable in VARIANTS.get(name, {}):
-            if not knows(binary, variable):
-                raise Missing(f"{name}: {binary} does not know {variable} (leave it out with --only)")
+        if name in UNDERSTOOD and not knows(binary, UNDERSTOOD[name]):
+            raise Missing(f"{name}: {binary} does not know {UNDERSTOOD[name]} (leave it out with --only)")
     for tool in (UDPLOAD, CROWD):
         if not shutil.which(tool):
             raise Missing(f"no program {tool} (bench/run builds it)")
