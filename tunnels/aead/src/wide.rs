@@ -1,4 +1,4 @@
-//! ChaCha20-Poly1305 (RFC 8439) over many packets at once, for processors with AVX-512.
+//! ChaCha20-Poly1305 (RFC 8439) over many packets at once, for processors with AVX-512 and IFMA.
 //!
 //! A library works on one packet at a time: it cannot fill wide vectors with short packets, and waits for the chain of
 //! multiplications of Poly1305. Here every lane of a vector has a packet of its own, or blocks of its own of one:
@@ -12,7 +12,7 @@
 //!
 //! No branch and no address depends on a key, a text or a tag; what is published is whether a tag is right.
 
-#[cfg(target_arch = "x86_64")]
+#[cfg_attr(not(target_arch = "x86_64"), path = "wide/nowhere.rs")]
 mod avx512;
 
 use core::fmt;
@@ -40,11 +40,7 @@ pub fn use_wide(on: bool) {
 /// Whether a key of ChaCha20-Poly1305 made now uses the wide cipher.
 #[must_use]
 pub fn has_wide() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    let able = avx512::is_there();
-    #[cfg(not(target_arch = "x86_64"))]
-    let able = false;
-    able && ON.load(Ordering::Relaxed)
+    avx512::is_there() && ON.load(Ordering::Relaxed)
 }
 
 /// A packet to be worked on. Its text and its tag lie within the arena, and no packets overlap.
@@ -61,6 +57,8 @@ pub(crate) struct Packet {
 }
 
 /// A key. That there is one shows that the processor has what is needed.
+///
+/// It is boxed, so that it stays in one place and is wiped there, however often its owner moves.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub(crate) struct Wide {
     key: [u32; 8],
@@ -68,8 +66,8 @@ pub(crate) struct Wide {
 
 impl Wide {
     /// A key, or `None` if the processor lacks an instruction or the wide cipher is off.
-    pub(crate) fn new(secret: &Secret) -> Option<Self> {
-        let mut wide = has_wide().then_some(Self { key: [0; 8] })?;
+    pub(crate) fn new(secret: &Secret) -> Option<Box<Self>> {
+        let mut wide = has_wide().then(|| Box::new(Self { key: [0; 8] }))?;
         for (word, bytes) in wide.key.iter_mut().zip(secret.as_bytes().as_chunks().0) {
             *word = u32::from_le_bytes(*bytes);
         }
@@ -78,17 +76,13 @@ impl Wide {
 
     /// Encrypts the texts of at most [`PACKETS`] packets in place, and writes the tags behind them. Changes their order.
     pub(crate) fn seal(&self, arena: &mut [u8], packets: &mut [Packet]) {
-        #[cfg(target_arch = "x86_64")]
         avx512::seal(self, arena, packets);
     }
 
     /// Verifies the tags of at most [`PACKETS`] packets, and then decrypts, in place, the texts of those whose tag is right.
     /// Bit `i` of the result says whether that of the packet with index `i` is. Changes their order.
     pub(crate) fn open(&self, arena: &mut [u8], packets: &mut [Packet]) -> u16 {
-        #[cfg(target_arch = "x86_64")]
-        return avx512::open(self, arena, packets);
-        #[cfg(not(target_arch = "x86_64"))]
-        return 0;
+        avx512::open(self, arena, packets)
     }
 }
 

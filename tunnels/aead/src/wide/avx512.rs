@@ -16,6 +16,8 @@ use super::{PACKETS, Packet, Wide};
 use crate::TAG;
 use vector::WIDTH;
 
+const _: () = assert!(PACKETS == chacha::BLOCKS && PACKETS == 2 * poly::LANES, "lanes are for packets");
+
 /// For each packet the first 32 bytes of its key stream, the key of its tag: four arrays of 64 bits.
 #[derive(Zeroize, ZeroizeOnDrop)]
 struct TagKeys([[u64; PACKETS]; 4]);
@@ -62,7 +64,7 @@ fn open_some(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet]) -> u16 {
     let tags = tags::of(arena, packets, &start.keys);
     for (packet, tag) in packets.iter_mut().zip(tags) {
         let is_right = packet.tag(arena).is_some_and(|claimed| {
-            // All bits are looked at before anything is known of any.
+            // Two registers, combined before anything is known of either: nothing to leave early from.
             black_box(u128::from_ne_bytes(*claimed) ^ u128::from_ne_bytes(tag)) == 0
         });
         authentic |= u16::from(is_right) << packet.index;
@@ -83,6 +85,7 @@ fn longest_first(packets: &mut [Packet]) {
 
 impl Packet {
     fn text<'a>(&self, arena: &'a [u8]) -> &'a [u8] {
+        debug_assert!(self.start + self.len + TAG <= arena.len(), "{self:?}");
         arena.get(self.start..self.start + self.len).unwrap_or_default()
     }
 

@@ -25,7 +25,7 @@ const LOW_44: u64 = (1 << 44) - 1;
 const LOW_42: u64 = (1 << 42) - 1;
 
 /// A number below 2^128 in each lane: the low and the high 64 bits.
-pub(super) type Wide = [__m512i; 2];
+pub(super) type Number = [__m512i; 2];
 
 /// The sums of eight messages, each under its own key.
 #[derive(Clone, Copy)]
@@ -34,7 +34,7 @@ pub(super) struct Sums {
     r: [__m512i; 3],
     /// 20 times the second and the third limb of `r`.
     r20: [__m512i; 2],
-    pad: Wide,
+    pad: Number,
 }
 
 #[inline]
@@ -46,7 +46,7 @@ fn all(value: u64) -> __m512i {
 /// The limbs of a number below 2^128.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn limbs([low, high]: Wide) -> [__m512i; 3] {
+fn limbs([low, high]: Number) -> [__m512i; 3] {
     let middle = _mm512_or_si512(_mm512_srli_epi64::<44>(low), _mm512_slli_epi64::<20>(high));
     [_mm512_and_si512(low, all(LOW_44)), _mm512_and_si512(middle, all(LOW_44)), _mm512_srli_epi64::<24>(high)]
 }
@@ -55,7 +55,7 @@ impl Sums {
     /// Keys as the first 32 bytes of their key streams: `r`, still to be clamped, then the number added in the end.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(r: Wide, pad: Wide) -> Self {
+    pub(super) fn new(r: Number, pad: Number) -> Self {
         let [low, high] = r;
         let low = _mm512_and_si512(low, all(0x0fff_fffc_0fff_ffff));
         let high = _mm512_and_si512(high, all(0x0fff_fffc_0fff_fffc));
@@ -67,7 +67,7 @@ impl Sums {
     /// Takes one block of every message.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn block(&mut self, block: Wide) {
+    pub(super) fn block(&mut self, block: Number) {
         let [m0, m1, m2] = limbs(block);
         let [h0, h1, h2] = self.sum;
         // Every block is whole, and has a 1 behind its last bit.
@@ -79,7 +79,7 @@ impl Sums {
     /// Takes one block of the messages in `lanes`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    pub(super) fn block_of(&mut self, lanes: __mmask8, block: Wide) {
+    pub(super) fn block_of(&mut self, lanes: __mmask8, block: Number) {
         let before = self.sum;
         self.block(block);
         for (sum, before) in self.sum.iter_mut().zip(before) {
@@ -88,6 +88,18 @@ impl Sums {
     }
 
     /// Multiplies by `r`, and reduces to limbs of 44, 44 (and a little) and 42 bits.
+    ///
+    /// No sum overflows, and no factor has more than the 52 bits that are multiplied. At most, in bits:
+    ///
+    /// | value | limbs 0, 1, 2 |
+    /// |---|---|
+    /// | `r`, `r20` | 44, 44, 36; 48.4, 40.4 |
+    /// | `h`, a block added | 45.0, 45.0, 42.6 |
+    /// | `low`, with what is carried up | 53.6, 53.7, 53.6 |
+    /// | `high`; shifted | 39.3, 38.1, 37.3; 47.3 |
+    /// | `over`, 5 times that | 47.3, 49.6 |
+    /// | `h0` before it is carried | 49.7 |
+    /// | the result | 44, 2^44 + 48, 42 |
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     fn multiply(&mut self) {
@@ -117,9 +129,10 @@ impl Sums {
     /// The tags.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn tags(self) -> Wide {
-        // Where the second limb overflows, the first one is small: one round is enough.
-        let [h0, h1, h2] = carry(self.sum);
+    pub(super) fn tags(self) -> Number {
+        // The first round may take h2 to 2^42, and the 5 that comes back h0 to 2^44: then h1 is below 49, and the second round
+        // ends it.
+        let [h0, h1, h2] = carry(carry(self.sum));
         // The sum is below 2^130. It is at least 2^130 - 5 if 5 more take it to 2^130: then that is taken off.
         let [g0, g1, g2] = carry_up([_mm512_add_epi64(h0, all(5)), h1, h2]);
         let beyond = _mm512_test_epi64_mask(g2, all(1 << 42));
@@ -169,7 +182,7 @@ fn carry(sum: [__m512i; 3]) -> [__m512i; 3] {
 /// From 64 bytes of each of eight messages their four blocks.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn blocks(rows: [__m512i; LANES]) -> [Wide; BLOCKS] {
+pub(super) fn blocks(rows: [__m512i; LANES]) -> [Number; BLOCKS] {
     let [a, b, c, d, e, f, g, h] = rows;
     // Quarter `i` of each is block `i` of two messages, its low or its high half.
     let low = |a, b| _mm512_unpacklo_epi64(a, b);
@@ -181,49 +194,141 @@ pub(super) fn blocks(rows: [__m512i; LANES]) -> [Wide; BLOCKS] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::is_there;
     use super::*;
 
-    const PAD: u128 = (2 << 64) - 1;
-
-    /// The tag of some blocks with `r` = 1: their sum modulo the prime and 2^128, and `PAD`.
-    fn tag(blocks: &[u128]) -> u128 {
+    /// The tag of some blocks.
+    fn tag(r: u128, pad: u128, blocks: &[u128]) -> u128 {
         #[target_feature(enable = "avx512f,avx512ifma")]
-        fn tag(blocks: &[u128]) -> u128 {
-            let wide = |value: u128| [all(value as u64), all((value >> 64) as u64)];
-            let mut sums = Sums::new(wide(1), wide(PAD));
-            blocks.iter().for_each(|block| sums.block(wide(*block)));
+        fn tag(r: u128, pad: u128, blocks: &[u128]) -> u128 {
+            let number = |value: u128| [all(value as u64), all((value >> 64) as u64)];
+            let mut sums = Sums::new(number(r), number(pad));
+            blocks.iter().for_each(|block| sums.block(number(*block)));
             let [low, high] = sums.tags();
             let ([low, ..], [high, ..]) = (vector::to_quads(low), vector::to_quads(high));
             u128::from(high) << 64 | u128::from(low)
         }
         assert!(is_there(), "only called where it is");
         // SAFETY: the processor has the instructions.
-        unsafe { tag(blocks) }
+        unsafe { tag(r, pad, blocks) }
     }
 
-    /// Three blocks count 3 * 2^128 and their values.
+    /// The tag by long multiplication, in digits of 32 bits.
+    fn plain(r: u128, pad: u128, blocks: &[u128]) -> u128 {
+        let r = r & 0x0fff_fffc_0fff_fffc_0fff_fffc_0fff_ffff;
+        let digit = |number: u128, at: usize| (number >> (32 * at)) & 0xffff_ffff;
+        // A sum of 128 bits, and what lies above them.
+        let (mut sum, mut above) = (0_u128, 0_u128);
+        for block in blocks {
+            let (added, carry) = sum.overflowing_add(*block);
+            let number = [digit(added, 0), digit(added, 1), digit(added, 2), digit(added, 3)];
+            let top = above + u128::from(carry) + 1;
+            let mut product = [0_u128; 10];
+            for (i, x) in number.into_iter().chain([top]).enumerate() {
+                for j in 0..4 {
+                    product[i + j] += x * digit(r, j);
+                }
+            }
+            for at in 0..9 {
+                product[at + 1] += product[at] >> 32;
+                product[at] &= 0xffff_ffff;
+            }
+            let low = (0..4).map(|at| product[at] << (32 * at)).sum::<u128>();
+            // What counts 2^130 counts 5.
+            let over = (product[4] >> 2) + (product[5] << 30) + (product[6] << 62) + (product[7] << 94);
+            let (folded, first) = low.overflowing_add(over);
+            let (folded, second) = folded.overflowing_add(over << 2);
+            (sum, above) =
+                (folded, (product[4] & 3) + (over >> 126) + u128::from(first) + u128::from(second));
+        }
+        // Below 2^131: the prime is taken off as often as it fits.
+        while above > 3 || (above == 3 && sum >= u128::MAX - 4) {
+            let (less, borrow) = sum.overflowing_sub(u128::MAX - 4);
+            (sum, above) = (less, above - 3 - u128::from(borrow));
+        }
+        sum.wrapping_add(pad)
+    }
+
+    const R: [u128; 3] =
+        [1, 0x0fff_fffc_0fff_fffc_0fff_fffc_0fff_ffff, 0x0806_d540_0e52_447c_036d_5554_08be_d685];
+
     #[test]
     fn sums_next_to_the_prime_are_reduced() {
         if !is_there() {
             return println!("not on this processor");
         }
-        // The sum is 2^130 - 5 + k.
+        const PAD: u128 = (2 << 64) - 1;
+        // Three blocks count 3 * 2^128 and their values: the sum is 2^130 - 5 + k.
         for k in -2_i8..6 {
-            let tag = tag(&[u128::MAX - 15, (11 + k) as u128, 0]);
+            let blocks = [u128::MAX - 15, (11 + k) as u128, 0];
             // Below the prime it stays as it is; from the prime on it is k.
             let sum = if k < 0 { (k - 5) as u128 } else { k as u128 };
-            assert_eq!(tag, sum.wrapping_add(PAD), "{k}");
+            assert_eq!(tag(1, PAD, &blocks), sum.wrapping_add(PAD), "{k}");
+            assert_eq!(plain(1, PAD, &blocks), sum.wrapping_add(PAD), "{k}");
         }
     }
 
-    /// Four blocks count 2^130, which is 5; here that makes the first limb overflow, and then the second.
+    /// No random text meets these: what is carried round from the third limb takes the first one over its end when the second
+    /// has ended already.
     #[test]
     fn a_carry_through_all_limbs_is_not_lost() {
         if !is_there() {
             return println!("not on this processor");
         }
         let value = (1 << 88) | u128::from(LOW_44) << 44 | u128::from(LOW_44 - 2);
-        assert_eq!(tag(&[value, 0, 0, 0]), (value + 5).wrapping_add(PAD));
+        assert_eq!(tag(1, 7, &[value, 0, 0, 0]), value + 12);
+        let [_, most, some] = R;
+        for (r, blocks, sum) in [
+            (
+                most,
+                [0x781f_9c58_d664_5fa9_e8a8_529f_035e_fa25, 0x6488_c73b_aaf6_1fd3_7274_24c0_12f0_6795],
+                1 << 45,
+            ),
+            (
+                most,
+                [0x8a7d_43b5_7863_3074_b797_0386_fee2_9476, 0x738f_4fb4_f081_8cb0_937c_95ff_d354_b01c],
+                (1 << 45) + 4,
+            ),
+            (
+                most,
+                [0x3b5f_3d86_268e_cc45_dc6b_f1e1_a399_f82a, 0x44ba_1cd2_61a4_fc94_63ff_ae71_e76a_e385],
+                (1 << 46) + 2,
+            ),
+            (
+                some,
+                [0x03e0_a813_bdc2_ae99_63d2_e490_85ef_3430, 0xcbd0_ca6c_65d3_46e9_22d8_8ce0_49e1_9a02],
+                1 << 45,
+            ),
+            (
+                some,
+                [0x28ce_6f24_1064_5d51_c6f8_da3e_abe1_9f58, 0xd84b_7b56_5d98_9e4f_7528_88b2_907f_005e],
+                (1 << 45) + 4,
+            ),
+            (
+                some,
+                [0x6bd0_638b_4d10_0d8f_daf0_105b_a06c_05a1, 0x32d7_fd5e_817f_9e29_f227_9bfb_22e1_c678],
+                (1 << 46) + 2,
+            ),
+        ] {
+            assert_eq!(plain(r, 0, &blocks), sum);
+            assert_eq!(tag(r, 0, &blocks), sum);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tags_are_those_of_long_multiplication(
+            r in prop_oneof![any::<u128>(), prop::sample::select(&R[..])],
+            pad: u128,
+            blocks in prop::collection::vec(
+                prop_oneof![any::<u128>(), Just(0), Just(u128::MAX), (0_u128..16).prop_map(|k| u128::MAX - k)], 0..40,
+            ),
+        ) {
+            if is_there() {
+                prop_assert_eq!(tag(r, pad, &blocks), plain(r, pad, &blocks));
+            }
+        }
     }
 }

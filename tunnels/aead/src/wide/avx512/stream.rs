@@ -4,15 +4,16 @@ use core::arch::x86_64::{
     __m512i, _mm512_add_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_xor_si512,
 };
 
+use super::chacha::{self, BLOCKS};
 use super::vector::{self, WIDTH};
-use super::{PACKETS, Packet, TagKeys, chacha, longest_first};
+use super::{PACKETS, Packet, TagKeys, longest_first};
 
 /// What is computed before anything is changed.
 pub(super) struct Start {
     lanes: Lanes,
     pub(super) keys: TagKeys,
     /// The key stream of blocks from 1 on, as many of each packet as it has lanes.
-    next: [__m512i; PACKETS],
+    next: [__m512i; BLOCKS],
 }
 
 /// The key stream of every packet's block 0 and of its next blocks.
@@ -77,8 +78,8 @@ impl Lanes {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn new(packets: &[Packet]) -> Self {
-        let each = PACKETS / packets.len().next_power_of_two().min(PACKETS);
-        let (mut nonces, mut counters) = ([[0; PACKETS]; 3], [0; PACKETS]);
+        let each = BLOCKS / packets.len().next_power_of_two().min(BLOCKS);
+        let (mut nonces, mut counters) = ([[0; BLOCKS]; 3], [0; BLOCKS]);
         let [a, b, c] = &mut nonces;
         for (lane, counter) in counters.iter_mut().enumerate() {
             // Both are divisions by a power of two, but the compiler does not know.

@@ -48,7 +48,8 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// The group that begins with packet `number * LANES`. A lane without a packet does again what the first one does.
+    /// The group that begins with packet `number * LANES`. A lane without a packet has
+    /// the first one's text; its tag is not used.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn new(arena: &'a [u8], packets: &[Packet], keys: &TagKeys, number: usize) -> Self {
@@ -77,7 +78,7 @@ impl<'a> Group<'a> {
     /// The blocks of vector `step` of every text, all of which have it whole.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn blocks(&self, step: usize) -> [poly::Wide; poly::BLOCKS] {
+    fn blocks(&self, step: usize) -> [poly::Number; poly::BLOCKS] {
         let mut rows = [_mm512_setzero_si512(); poly::LANES];
         for (row, text) in rows.iter_mut().zip(self.texts) {
             if let Some(bytes) = text.as_chunks().0.get(step) {
