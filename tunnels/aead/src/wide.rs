@@ -45,6 +45,7 @@ pub fn has_wide() -> bool {
 
 /// A packet to be worked on. Its text and its tag lie within the arena, and no packets overlap.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "nobody works on it"))]
 pub(crate) struct Packet {
     /// Names it to the caller; below [`PACKETS`].
     pub(crate) index: usize,
