@@ -21,7 +21,6 @@ const SOURCES: usize = 8192;
 pub(crate) struct Identity {
     pub(crate) private: PrivateKey,
     pub(crate) public: PublicKey,
-    pub(crate) cipher: Cipher,
     /// Checks mac1 of what we receive.
     pub(crate) mac: MacKey,
     /// Tells messages that were made for us under the other cipher.
@@ -39,7 +38,6 @@ impl Identity {
             other_mac: mac(cipher.other()),
             cookies: Checker::new(cipher.protocol(), &public),
             public,
-            cipher,
             private,
         }
     }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use adit_noise::{Initiator, Tai64n, Time};
 
-use crate::{Refused, timers};
+use crate::{Cipher, Refused, timers};
 
 /// Least time between two initiations that are consumed from one peer: 50 a second, as in the kernel.
 const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
@@ -14,6 +14,8 @@ const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) struct Pending {
     pub(crate) index: u32,
     pub(crate) initiator: Initiator,
+    /// The cipher that it was made under.
+    pub(crate) cipher: Cipher,
 }
 
 /// A handshake that we try until it succeeds or [`timers::REKEY_ATTEMPT_TIME`] has passed.

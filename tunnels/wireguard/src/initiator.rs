@@ -50,26 +50,20 @@ impl Peer {
         let to = self.endpoint()?;
         let stamp = self.handshake.next_stamp(now.wall);
         let index = device.indexes.assign(self.id())?;
+        let cipher = device.cipher;
         let started = device.identity.as_ref().and_then(|identity| {
             let mut datagram = vec![0; message::INITIATION];
             let noise = message::emit_initiation(&mut datagram, index)?;
             let (private, remote) = (&identity.private, &self.public_key);
-            Initiator::start(
-                identity.cipher.protocol(),
-                private,
-                remote,
-                &self.preshared_key,
-                &stamp.0,
-                noise,
-            )
-            .ok()
-            .map(|initiator| (initiator, datagram))
+            Initiator::start(cipher.protocol(), private, remote, &self.preshared_key, &stamp.0, noise)
+                .ok()
+                .map(|initiator| (initiator, datagram))
         });
         let Some((initiator, datagram)) = started else {
             device.indexes.release(index);
             return None;
         };
-        let pending = Pending { index, initiator };
+        let pending = Pending { index, initiator, cipher };
         if let Some(before) = self.handshake.initiated(pending, jitter(), now.mono) {
             device.indexes.release(before);
         }
@@ -102,15 +96,16 @@ impl Peer {
     ) -> Result<(), Refused> {
         let index = fields.receiver;
         let pending = self.handshake.take_pending(index).ok_or(Refused::UnknownIndex)?;
+        let cipher = pending.cipher;
         let split = match pending.initiator.finish(fields.noise) {
             Ok(split) => split,
             Err((initiator, _)) => {
-                self.handshake.put_back(Pending { index, initiator });
+                self.handshake.put_back(Pending { index, initiator, cipher });
                 return Err(Refused::BadHandshake);
             }
         };
         self.heard(from, message::RESPONSE, now);
-        let session = self.session(&split, index, fields.sender, true, device.cipher, now);
+        let session = self.session(&split, index, fields.sender, true, cipher, now);
         self.establish(session, device, now);
         Ok(())
     }

@@ -8,7 +8,7 @@ use adit_packet::Ecn;
 use crate::device::{Device, Identity, source};
 use crate::message::{self, Fields};
 use crate::peer::Peer;
-use crate::{Endpoint, Output, PeerId, Refused};
+use crate::{Cipher, Endpoint, Output, PeerId, Refused};
 
 /// An initiation that was made for us, by somebody who holds the private key of `public_key`. It may still be a replay.
 pub(crate) struct Initiation {
@@ -17,15 +17,17 @@ pub(crate) struct Initiation {
     /// The index that the response goes to.
     sender: u32,
     responder: Responder,
+    /// The cipher that it was made under.
+    cipher: Cipher,
 }
 
 impl Initiation {
     /// Decrypts an initiation.
-    pub(crate) fn open(fields: Fields<'_>, identity: &Identity) -> Result<Self, Refused> {
+    pub(crate) fn open(fields: Fields<'_>, identity: &Identity, cipher: Cipher) -> Result<Self, Refused> {
         let (responder, public_key, stamp) =
-            Responder::receive(identity.cipher.protocol(), &identity.private, fields.noise)
+            Responder::receive(cipher.protocol(), &identity.private, fields.noise)
                 .map_err(|_| Refused::BadHandshake)?;
-        Ok(Self { public_key, stamp: Tai64n(stamp), sender: fields.sender, responder })
+        Ok(Self { public_key, stamp: Tai64n(stamp), sender: fields.sender, responder, cipher })
     }
 }
 
@@ -50,7 +52,7 @@ impl Peer {
             return Err(Refused::BadHandshake);
         };
         self.handshake.responded(now.mono);
-        let session = self.session(&split, local, initiation.sender, false, device.cipher, now);
+        let session = self.session(&split, local, initiation.sender, false, initiation.cipher, now);
         self.establish(session, device, now);
         self.send_handshake(from, datagram, device, now);
         Ok(())

@@ -106,7 +106,7 @@ impl Tunnel {
         let device = &mut self.device;
         device.admit(from, message, fields.sender, under_load, &self.peers, now.mono)?;
         let identity = device.identity.as_ref().ok_or(Refused::NoPrivateKey)?;
-        let initiation = Initiation::open(fields, identity)?;
+        let initiation = Initiation::open(fields, identity, device.cipher)?;
         let id = self.by_key.get(&initiation.public_key);
         let id = *id.ok_or(Refused::UnknownPeer)?;
         self.with_peer(id, now, |peer, device| peer.respond(from, initiation, device, now))
