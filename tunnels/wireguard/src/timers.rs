@@ -10,7 +10,8 @@ pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 ///
 /// A counted nonce never repeats, so what limits a key is that AES is a permutation: who sees all of it gains at most
 /// s^2 / 2^129 over guessing, s being the blocks under the key (a packet's, and one for its tag). 2^28 packets of 1,424 bytes
-/// are 2^34.5 blocks: 2^-60, what TLS 1.3 lets a key be used for (RFC 8446, section 5.5).
+/// are 2^34.5 blocks, as many as TLS 1.3 allows a key (RFC 8446, section 5.5): by this formula 2^-60; the RFC itself says
+/// 2^-57.
 pub const GCM_REKEY_AFTER_MESSAGES: u64 = 1 << 28;
 /// Messages after which a session of AES-256-GCM is not used any more: four times as many, for the renewal may take
 /// [`REKEY_ATTEMPT_TIME`] even at 100 Gbit/s; 2^-56 with packets of 1,424 bytes. With larger ones time ends a session first:
