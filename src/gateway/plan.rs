@@ -96,8 +96,11 @@ pub(super) fn changes(old: Option<&Wireguard>, new: &Wireguard) -> Vec<Change> {
     if old.is_none_or(|old| mark(old) != mark(new)) {
         changes.push(Change::Fwmark(mark(new)));
     }
-    // Ahead of the key, which brings about handshakes.
     if old.is_none_or(|old| old.cipher != new.cipher) {
+        // Ahead of the key, since either brings about handshakes. Those of another cipher must not be made with a key that goes.
+        if old.is_some_and(|old| old.private_key != new.private_key) {
+            changes.push(Change::PrivateKey(None));
+        }
         changes.push(Change::Cipher(new.cipher));
     }
     if old.is_none_or(|old| old.private_key != new.private_key) {
@@ -256,6 +259,24 @@ mod tests {
             let told = changes(Some(of(old)), of(new));
             assert!(matches!(told[..], [Change::Cipher(cipher)] if cipher == of(new).cipher), "{told:?}");
         }
+    }
+
+    #[test]
+    fn another_cipher_is_never_told_beside_a_key_that_goes() {
+        let text = |key: &str, more: &str| {
+            config(&format!("[wireguard.wg0]\nprivate_key_file = \"/{key}.key\"\nlisten_port = 1\n{more}\n"))
+        };
+        let (old, new) = (text("a", ""), text("b", "cipher = \"aes-256-gcm\""));
+        let told = changes(Some(of(&old)), of(&new));
+        let [Change::PrivateKey(None), Change::Cipher(Cipher::Aes256Gcm), Change::PrivateKey(Some(key))] =
+            told.as_slice()
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!(*key, of(&new).private_key);
+        // A new tunnel has no key that could go.
+        let told = changes(None, of(&new));
+        assert!(!told.iter().any(|change| matches!(change, Change::PrivateKey(None))), "{told:?}");
     }
 
     #[test]

@@ -174,6 +174,45 @@ fn a_changed_cipher_ends_the_sessions_until_the_other_side_follows() {
     }
 }
 
+/// As a reload does it: the old key goes first, so that nothing is begun with it.
+#[test]
+fn another_cipher_and_another_key_bring_about_one_initiation_under_both() {
+    for keepalive in [0, 25] {
+        let mut world = World::of([CHACHA; 2]);
+        world.parties[B].tunnel.set_up(false, now(world.at));
+        let change = PeerChange { persistent_keepalive: Some(keepalive), ..PeerChange::default() };
+        let (them, at) = (world.parties[B].public(), world.at);
+        world.parties[A].change(&them, change, at);
+        world.send(A, b"waits");
+        world.run(1.0);
+        let before = world.times(A, is_initiation).len();
+
+        let (key, at) = (PrivateKey::generate(), now(world.at));
+        let tunnel = &mut world.parties[A].tunnel;
+        tunnel.set_private_key(None, at);
+        tunnel.set_cipher(GCM, at);
+        tunnel.set_private_key(Some(key.clone()), at);
+        world.parties[A].settle();
+        world.depart();
+        assert_eq!(world.times(A, is_initiation).len(), before + 1);
+        let initiation = world.log.iter().rfind(|sent| is_initiation(sent)).unwrap();
+        let noise = &initiation.datagram[8..8 + adit_noise::MESSAGE_1];
+        let us = world.parties[B].tunnel.private_key().unwrap();
+        let (_, sender, _) = Responder::receive(&adit_noise::AES_256_GCM, us, noise).unwrap();
+        assert_eq!(sender, key.public());
+
+        let preshared_key = Some(world.parties[B].status().preshared_key);
+        let party = &mut world.parties[B];
+        party.tunnel.remove_all_peers();
+        party.tunnel.set_cipher(GCM, at);
+        party.tunnel.set_up(true, at);
+        party.settle();
+        party.change(&key.public(), PeerChange { preshared_key, ..PeerChange::default() }, at.mono);
+        world.run(6.0);
+        assert_eq!(world.take(B), [pad(b"waits")], "it went on waiting");
+    }
+}
+
 #[test]
 fn cookies_are_asked_for_and_taken_after_a_change() {
     for (from, to) in [(CHACHA, GCM), (GCM, CHACHA)] {
