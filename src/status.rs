@@ -116,10 +116,10 @@ pub struct Wireguard {
     pub warnings: Vec<String>,
 }
 
-/// Somebody who knows our public key and has another cipher. Nothing proves who it is.
+/// A message that was made for our public key under another cipher. Nothing proves who sent it, or that it is new.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct OtherCipher {
-    /// Where it sends from: `address:port`.
+    /// Where it came from: `address:port`.
     pub endpoint: String,
     /// Its cipher.
     pub cipher: String,
@@ -131,7 +131,7 @@ impl OtherCipher {
     /// In words, for a tunnel with the cipher `ours`.
     #[must_use]
     pub fn told(&self, ours: &str) -> String {
-        format!("a peer at {} speaks {}; this tunnel is set to {ours}", self.endpoint, self.cipher)
+        format!("somebody at {} speaks {}; this tunnel is set to {ours}", self.endpoint, self.cipher)
     }
 }
 

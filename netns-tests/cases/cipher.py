@@ -132,7 +132,7 @@ def refused(net, peer, first):
     assert not wire.holds(marker.bytes[:16]), "the marker was seen"
     assert (heard(a.host), heard(pair.right.host)) == before, "something came out of a device"
 
-    words = f"a peer at {pair.right.endpoint()} speaks {CHACHA}; this tunnel is set to {GCM}"
+    words = f"somebody at {pair.right.endpoint()} speaks {CHACHA}; this tunnel is set to {GCM}"
     assert words in tunnel["warnings"] and tunnel["drops"]["other_cipher"] >= 1, tunnel
     assert "bad_mac1" not in tunnel["drops"] and tunnel["handshakes"] == 0, tunnel
     code, text = a.ctl("status")
@@ -185,7 +185,7 @@ def changed(net):
         assert not any(sequence.arrived for sequence in both), "something passes between two ciphers"
         marker.send(a.host, pair.right.inner(), count=3)
         # a knows as soon as b wants new keys, which may take it 15 s: until then it goes on with those that it has.
-        words = f"a peer at {pair.left.endpoint()} speaks {cipher}; this tunnel is set to {other}"
+        words = f"somebody at {pair.left.endpoint()} speaks {cipher}; this tunnel is set to {other}"
         tunnel = until(lambda: (now := told(b))["other_cipher"] and now, 8, f"the warning: {words}")
         assert words in tunnel["warnings"] and tunnel["cipher"] == other, tunnel
         set_cipher(b, cipher)

@@ -140,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_with_another_cipher_is_told_with_both() {
-        let told = "a peer at 192.0.2.9:4711 speaks chacha20-poly1305; this tunnel is set to aes-256-gcm";
+    fn another_cipher_is_told_with_ours() {
+        let told = "somebody at 192.0.2.9:4711 speaks chacha20-poly1305; this tunnel is set to aes-256-gcm";
         assert!(all().contains(&told.to_owned()), "{:?}", all());
     }
 
