@@ -68,6 +68,7 @@ def tunnel(net, family):
         tunnel = told(daemon)
         assert tunnel["handshakes"] > before and tunnel["cipher"] == GCM and tunnel["other_cipher"] is None, tunnel
         assert tunnel["warnings"] == [] and not {"auth", "bad_mac1", "other_cipher"} & set(tunnel["drops"]), tunnel
+        assert "tun_tso" in tunnel["offloads"] and "wide_cipher" not in tunnel["offloads"], "that is for ChaCha20-Poly1305"
         code, text = daemon.ctl("status")
         assert code == 0 and f"  cipher: {GCM}\n" in text, text
         # The protocol between wg and a device knows no cipher.

@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
-use adit_wireguard::PeerStatus;
+use adit_wireguard::{Cipher, PeerStatus};
 
 use super::device::Device;
 use crate::clock;
 use crate::datapath::{Batches, Reason, Tally, WorkerHandle};
+use crate::net::offload::Offloads;
 use crate::status::{self, State};
 
 impl Device {
@@ -22,7 +23,7 @@ impl Device {
             cipher: Some(self.tunnel.cipher().to_string()),
             other_cipher: self.other_cipher(),
             mtu: u32::try_from(self.shared.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
-            offloads: self.carrier.offloads().names().map(str::to_owned).collect(),
+            offloads: offloads(self.carrier.offloads(), self.tunnel.cipher()),
             workers: self.workers.iter().map(|worker| worker_status(worker.tally())).collect(),
             handshake_queue: self.shared.inbox.depth() as u64,
             handshakes: self.tunnel.handshakes(),
@@ -66,8 +67,28 @@ impl Device {
     }
 }
 
+/// The names of those that are of use to a tunnel with this cipher.
+fn offloads(all: Offloads, cipher: Cipher) -> Vec<String> {
+    let wide_cipher = all.wide_cipher && cipher == Cipher::ChaCha20Poly1305;
+    Offloads { wide_cipher, ..all }.names().map(str::to_owned).collect()
+}
+
 fn worker_status(tally: &Tally) -> status::Worker {
     let batches =
         |batches: &Batches| status::Batches { packets: batches.packets(), sizes: batches.sizes().into() };
     status::Worker { outward: batches(&tally.outward), inward: batches(&tally.inward) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wide_cipher_is_an_offload_of_tunnels_that_have_that_cipher() {
+        let told = |text: &str, cipher| offloads(text.parse().unwrap(), cipher).join(",");
+        for text in ["tun_tso,udp_gro,wide_cipher", "tun_tso,udp_gro"] {
+            assert_eq!(told(text, Cipher::ChaCha20Poly1305), text);
+            assert_eq!(told(text, Cipher::Aes256Gcm), "tun_tso,udp_gro");
+        }
+    }
 }
