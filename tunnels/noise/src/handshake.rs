@@ -37,8 +37,9 @@ impl fmt::Debug for Split {
 /// # Residue
 /// Private keys, cipher keys and results of key agreements are wiped, and the preshared key is
 /// overwritten. The Noise library underneath does not wipe its chaining key and hash, nor what it
-/// copies to the stack: until that memory is used again, the keys of this one session can be derived
-/// from it. Drop a handshake as soon as it is over.
+/// copies to the stack; nor does AWS-LC wipe the hashes of SHA-256 that it hands over there. Until
+/// that memory is used again, the keys of this one session can be derived from it. Drop a handshake
+/// as soon as it is over.
 pub struct Initiator {
     state: Box<HandshakeState>,
 }

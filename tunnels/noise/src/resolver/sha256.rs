@@ -1,4 +1,5 @@
-//! SHA-256 by AWS-LC, which wipes its state.
+//! SHA-256 by AWS-LC, which wipes its state; but not the hash that it hands over: that stays on the
+//! stack, as what snow copies there does.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use snow::types::Hash;
