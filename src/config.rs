@@ -58,10 +58,10 @@ pub struct Gateway {
     pub state: PathBuf,
     /// `user`: whom the daemon becomes once it is set up; `root` keeps all privileges, and shows in the status.
     pub user: String,
-    /// `workers`, if the file says how many: data threads of each tunnel, each with a queue of the device and a socket,
+    /// `workers`, if the file says how many: of each tunnel, each with a queue of the device, a socket and two threads,
     /// 1 to 64. See [`Self::workers`].
     pub workers: Option<usize>,
-    /// `pin`: keep each worker on a processor of its own.
+    /// `pin`: keep each thread of a worker on a processor of its own.
     pub pin: bool,
     /// `offload.NAME`: offloads that may be used.
     pub offloads: Offloads,

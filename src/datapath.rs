@@ -5,10 +5,11 @@
 //!   inward    UDP socket ──receive──▶ datagrams ──sort──▶ ──open──▶ packets ──deliver──▶ TUN queue
 //! ```
 //!
-//! A [`Worker`] owns one queue, one socket, one [`Outward`] and one [`Inward`], and runs each to completion in turn. The
-//! unit of work is a batch of slots in one arena, which is all the memory that packets ever take: what does not fit waits
-//! in the kernel. There is no lock, no clock and no allocation for each packet, and every packet that does not reach the
-//! other side is counted in the worker's [`Tally`] under its [`Reason`], and shown to whoever watches the [`Tracer`].
+//! A worker is two threads that share one queue and one socket: one runs [`Outward`], the other [`Inward`], each batch to
+//! completion. The unit of work is a batch of slots in one arena, which is all the memory that packets ever take: what does
+//! not fit waits in the kernel. There is no lock, no clock and no allocation for each packet, and every packet that does not
+//! reach the other side is counted in the thread's [`Tally`] under its [`Reason`], and shown to whoever watches the
+//! [`Tracer`].
 
 mod context;
 mod drops;
@@ -40,7 +41,7 @@ pub use mailbox::Mailbox;
 pub use table::{Change, Table};
 pub use tally::{Batches, Tally};
 pub use trace::{Dropped, Tracer};
-pub use worker::{Letter, Worker, WorkerHandle};
+pub use worker::{Letter, Setting, Worker};
 
 use self::train::run;
 use crate::net::offload::Offloads;
@@ -274,6 +275,8 @@ pub struct Inward {
     lost: usize,
     slots: Vec<Slot>,
     groups: Vec<Incoming>,
+    /// Sessions under which the first packet came.
+    confirmed: Vec<Arc<Session>>,
     limits: Limits,
     joined: Coalescer,
 }
@@ -310,6 +313,7 @@ impl Inward {
             lost: 0,
             slots: Vec::with_capacity(SLOTS),
             groups: Vec::with_capacity(SLOTS),
+            confirmed: Vec::new(),
             limits,
             joined: Coalescer::new(limits),
         }
@@ -406,7 +410,9 @@ impl Inward {
                 continue;
             }
             let data = slots.iter().any(|slot| slot.kept && slot.len > 0);
-            authentic(&session, bytes, data, group.path, context);
+            if authentic(&session, bytes, data, group.path, context) {
+                self.confirmed.push(session.clone());
+            }
             for slot in slots.iter_mut().filter(|slot| slot.kept && slot.len > 0) {
                 match accept(&mut self.arena, slot, session.peer().id(), context.table) {
                     Ok(()) if self.joined.push(&self.arena, slot.range()).is_ok() => {}
@@ -416,6 +422,11 @@ impl Inward {
             }
         }
         self.joined.finish(&mut self.arena);
+    }
+
+    /// Sessions under which the first packet came: whoever sends has to know before that packet is delivered and answered.
+    pub fn confirmed(&mut self) -> impl Iterator<Item = Arc<Session>> {
+        self.confirmed.drain(..)
     }
 
     /// Writes the packets, each joined run as one super-packet.
@@ -452,20 +463,27 @@ impl Inward {
     }
 }
 
-/// Authentic packets came under a session: the peer is there, has the keys, and may have moved.
-fn authentic<C>(session: &Arc<Session>, bytes: u64, data: bool, path: Udp, context: &mut Context<'_, C>) {
+/// Authentic packets came under a session: the peer is there, has the keys, and may have moved. True if they are the first.
+fn authentic<C>(
+    session: &Arc<Session>,
+    bytes: u64,
+    data: bool,
+    path: Udp,
+    context: &mut Context<'_, C>,
+) -> bool {
     let traffic = session.peer();
     traffic.note_received(bytes, data, context.now);
     if let Some(peer) = context.table.peer(traffic.id()) {
         peer.roam(Endpoint::Udp(path));
     }
-    if session.confirm() {
-        context.table.confirm(session);
+    let is_first = session.confirm();
+    if is_first {
         context.inbox.note(Note::Confirmed(session.local_index()));
     }
     if session.is_stale_for_receiving(context.now) && traffic.want_handshake() {
         context.inbox.note(Note::Want(traffic.id()));
     }
+    is_first
 }
 
 /// Looks at an opened packet: it must be IP, from an address that is its peer's. Takes the padding off and the outer

@@ -7,7 +7,7 @@ from lab.process import Failed
 PORT = 5201
 # Streams that one iperf3 can have.
 MOST = 128
-# The machine's own choice may be one that paces itself, and then the pacing is what is measured.
+# What Linux has unless somebody chooses: the machine's own choice is not asked (see Net.host).
 CONGESTION = "cubic"
 FLAGS = {"out": [], "back": ["-R"], "both": ["--bidir"]}
 

@@ -125,8 +125,10 @@ class Net:
             sweep(os.getpid())
 
     def host(self, name):
-        self.hosts[name] = Host(self, name)
-        return self.hosts[name]
+        host = self.hosts[name] = Host(self, name)
+        # The machine's own choice may be one that paces itself, and a socket that began so stays paced whatever it asks for.
+        host.sysctl("net.ipv4.tcp_congestion_control", "reno")
+        return host
 
     def device(self, tag):
         """A device name of at most 15 bytes that no other test has: WireGuard's sockets share one folder."""

@@ -1,19 +1,17 @@
 //! One WireGuard interface, a drop-in for wireguard-go.
 
 use std::process::ExitCode;
-use std::thread::{available_parallelism, spawn};
+use std::thread::spawn;
 
 use adit::control::{Interface, MTU, Options};
 use adit::ctl::AditWireguard;
+use adit::datapath::Worker;
 use adit::{background, log};
 use anyhow::{Context, Result};
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tracing::level_filters::LevelFilter;
-
-/// Workers that are started where nobody says how many.
-const WORKERS: usize = 4;
 
 fn main() -> ExitCode {
     let arguments = AditWireguard::parse();
@@ -28,8 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &AditWireguard) -> Result<()> {
-    let processors = available_parallelism().map_or(1, usize::from);
-    let workers = arguments.workers.map_or(processors.min(WORKERS), usize::from);
+    let workers = arguments.workers.map_or_else(Worker::default_count, usize::from);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot listen to signals")?;
     let options = Options {
         name: arguments.name.clone(),

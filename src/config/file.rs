@@ -11,6 +11,7 @@ use super::mistake::Errors;
 use super::source::Source;
 use super::table::{Table, Value};
 use super::{Admin, Config, Gateway, Log, Metrics, tunnel};
+use crate::datapath::Worker;
 use crate::net::offload::Offloads;
 
 /// What a file refers to.
@@ -86,7 +87,7 @@ impl Gateway {
 
     /// How many workers a tunnel has: as the file says, else by the processors.
     pub fn workers(&self) -> usize {
-        self.workers.unwrap_or_else(workers_by_default)
+        self.workers.unwrap_or_else(Worker::default_count)
     }
 }
 
@@ -217,9 +218,4 @@ fn host_name() -> String {
     let system = rustix::system::uname();
     let name = system.nodename().to_string_lossy();
     if is_name(&name) { name.into_owned() } else { "gateway".to_owned() }
-}
-
-/// One worker a processor. More than four have not been seen to gain anything.
-fn workers_by_default() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(4)
 }

@@ -19,7 +19,7 @@ use super::other_cipher::OtherCipher;
 use super::owners::{Owners, Verdict};
 use crate::clock;
 use crate::datapath::{
-    self, Handshake, Inbox, Letter, Note, Reason, Taken, Tally, Tracer, UNDER_LOAD, WorkerHandle,
+    self, Handshake, Inbox, Letter, Note, Reason, Taken, Tally, Tracer, UNDER_LOAD, Worker,
 };
 use crate::net::link::{self, Event, Link};
 use crate::net::offload::Offloads;
@@ -77,7 +77,7 @@ pub struct Device {
     pub(super) tunnel: Tunnel,
     peers: HashMap<PeerId, Arc<Traffic>>,
     pub(super) owners: Owners,
-    pub(super) workers: Vec<WorkerHandle>,
+    pub(super) workers: Vec<Worker>,
     pub(super) carrier: Carrier,
     pub(super) tally: Tally,
     pub(super) other_cipher: OtherCipher,
@@ -93,7 +93,7 @@ impl Device {
         shared: Shared,
         cipher: Cipher,
         offloads: Offloads,
-        workers: Vec<WorkerHandle>,
+        workers: Vec<Worker>,
     ) -> Self {
         Self {
             name,
@@ -236,12 +236,12 @@ impl Device {
             posted = true;
         }
         if posted {
-            self.workers.iter().for_each(WorkerHandle::wake);
+            self.workers.iter().for_each(Worker::wake);
         }
     }
 
     fn post(&self, letter: &Letter) {
-        self.workers.iter().for_each(|worker| worker.post(letter.clone()));
+        self.workers.iter().for_each(|worker| worker.post(letter));
     }
 
     fn transmit(&self, to: Endpoint, ecn: Ecn, datagram: &[u8]) {
@@ -357,7 +357,7 @@ impl Device {
     /// Hands each worker its socket, or takes it away.
     fn share_sockets(&self) {
         for (at, worker) in self.workers.iter().enumerate() {
-            worker.post(Letter::Carrier(self.carrier.socket(at)));
+            worker.post(&Letter::Carrier(self.carrier.socket(at)));
             worker.wake();
         }
     }

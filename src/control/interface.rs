@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::device::Shared;
 use super::uapi::Uapi;
 use super::{Command, Device, Remote, monitor};
-use crate::datapath::{Tracer, Worker};
+use crate::datapath::{Setting, Tracer, Worker};
 use crate::net::link::{self, Settings};
 use crate::net::offload::Offloads;
 use crate::net::tun::{Tun, TunQueue};
@@ -28,11 +28,11 @@ const QUEUE_LEN: usize = 500;
 pub struct Options {
     /// Its name.
     pub name: String,
-    /// Worker threads, each with a queue of the device and a socket.
+    /// Workers, each with a queue of the device and a socket, and a thread for each direction.
     pub workers: usize,
     /// Offloads that may be used.
     pub offloads: Offloads,
-    /// Whether each worker is kept on one processor.
+    /// Whether each of their threads is kept on one processor.
     pub pin: bool,
     /// The MTU in bytes.
     pub mtu: usize,
@@ -119,11 +119,10 @@ impl Interface {
         };
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
+        let Shared { inbox, mtu, tracer, .. } = shared.clone();
+        let setting = Setting { offloads, pin: options.pin, inbox, mtu, tracer };
         let queues = tun.queues.into_iter().enumerate();
-        let workers = queues.map(|(at, queue)| {
-            let Shared { inbox, mtu, tracer, .. } = shared.clone();
-            Worker::start(at, queue, &offloads, options.pin, inbox, mtu, tracer)
-        });
+        let workers = queues.map(|(at, queue)| Worker::start(at, queue, &setting));
         let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
 
         let device = Device::new(name.clone(), handle, shared.clone(), options.cipher, offloads, workers);

@@ -6,7 +6,7 @@ use adit_wireguard::{Cipher, PeerStatus};
 
 use super::device::Device;
 use crate::clock;
-use crate::datapath::{Batches, Reason, Tally, WorkerHandle};
+use crate::datapath::{Batches, Reason, Tally, Worker};
 use crate::net::offload::Offloads;
 use crate::status::{self, State};
 
@@ -24,7 +24,7 @@ impl Device {
             other_cipher: self.other_cipher(),
             mtu: u32::try_from(self.shared.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             offloads: offloads(self.carrier.offloads(), self.tunnel.cipher()),
-            workers: self.workers.iter().map(|worker| worker_status(worker.tally())).collect(),
+            workers: self.workers.iter().map(worker_status).collect(),
             handshake_queue: self.shared.inbox.depth() as u64,
             handshakes: self.tunnel.handshakes(),
             drops: self.drops_by_reason().map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
@@ -42,7 +42,7 @@ impl Device {
 
     /// The reasons for which packets were dropped, and how many.
     pub(super) fn drops_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let all = || self.workers.iter().map(WorkerHandle::drops).chain([self.tally.drops()]);
+        let all = || self.workers.iter().flat_map(Worker::tallies).chain([&self.tally]).map(Tally::drops);
         let counted =
             Reason::all().map(move |reason| (reason.as_str(), all().map(|drops| drops.of(reason)).sum()));
         counted.filter(|(_, packets)| *packets > 0)
@@ -73,10 +73,11 @@ fn offloads(all: Offloads, cipher: Cipher) -> Vec<String> {
     Offloads { wide_cipher, ..all }.names().map(str::to_owned).collect()
 }
 
-fn worker_status(tally: &Tally) -> status::Worker {
+fn worker_status(worker: &Worker) -> status::Worker {
     let batches =
         |batches: &Batches| status::Batches { packets: batches.packets(), sizes: batches.sizes().into() };
-    status::Worker { outward: batches(&tally.outward), inward: batches(&tally.inward) }
+    let [outward, inward] = worker.tallies();
+    status::Worker { outward: batches(&outward.outward), inward: batches(&inward.inward) }
 }
 
 #[cfg(test)]

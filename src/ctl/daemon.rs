@@ -40,10 +40,11 @@ pub struct AditWireguard {
     /// Stay in the foreground
     #[arg(short, long)]
     pub foreground: bool,
-    /// Worker threads, each with a queue of the device and a UDP socket; by default one a processor, up to 4
+    /// Workers, each with a queue of the device, a UDP socket and a thread for each direction; by default one for every two
+    /// processors, up to 4
     #[arg(long, env = "ADIT_WORKERS", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
-    /// Keep each worker on a processor of its own
+    /// Keep each of their threads on a processor of its own
     #[arg(long, env = "ADIT_PIN")]
     pub pin: bool,
     /// Offloads that may be used, of tun_tso, tun_uso, udp_gso, udp_gro, wide_cipher; or "none"

@@ -16,6 +16,8 @@ pub enum Change {
     Session(u32, Option<Arc<Session>>),
     /// The session to send with, if any.
     Current(PeerId, Option<Arc<Session>>),
+    /// The first packet came under a session that the peer began.
+    Confirmed(Arc<Session>),
     /// Who has which addresses.
     Routes(Arc<AllowedIps<PeerId>>),
 }
@@ -53,14 +55,15 @@ impl Table {
                     peer.current = session;
                 }
             }
+            Change::Confirmed(session) => self.confirm(&session),
             Change::Routes(routes) => self.routes = routes,
         }
     }
 
-    /// The first packet came under a session that the peer began: it is sent with from now on, as the answer to that packet
-    /// must be, since the peer may have lost the session before. Where there was none, packets wait with the control
-    /// thread, which keeps their order: then the switch is left to it.
-    pub fn confirm(&mut self, session: &Arc<Session>) {
+    /// A confirmed session is sent with from now on, as the answer to that first packet must be, since the peer may have lost
+    /// the session before. Where there was none, packets wait with the control thread, which keeps their order: then the
+    /// switch is left to it.
+    fn confirm(&mut self, session: &Arc<Session>) {
         if let Some(current) = self.peers.get_mut(&session.peer().id()).and_then(|peer| peer.current.as_mut())
             && session.is_newer_than(current)
         {

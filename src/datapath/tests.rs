@@ -105,6 +105,7 @@ impl Side {
         }
         inward.sort(&mut context);
         inward.open(&mut context);
+        inward.confirmed().for_each(|session| context.table.apply(Change::Confirmed(session)));
         let whole =
             |pieces: adit_packet::Pieces<'_>| pieces.flat_map(|piece| inward.arena[piece].to_vec()).collect();
         inward.joined.items().map(|(header, pieces)| (header, whole(pieces))).collect()
