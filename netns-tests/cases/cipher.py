@@ -32,7 +32,7 @@ def carries(pair):
     for family in ("v4", "v6"):
         assert ping(a.host, b.inner(family)) == 3 and ping(b.host, a.inner(family)) == 3, f"no echo over {family}"
         for reverse in (False, True):
-            flow = iperf3(a.host, b.host, b.inner(family), reverse=reverse, size="4M")
+            flow = iperf3(a.host, b.host, b.inner(family), reverse=reverse, size="8M")
             assert flow.bytes >= 1 << 20, f"TCP over {family}, reverse {reverse}: {flow.bytes} bytes"
             flow = iperf3(a.host, b.host, b.inner(family), udp=True, reverse=reverse, size="100K", rate="20M")
             assert flow.packets - flow.lost >= 0.9 * flow.packets > 0, f"UDP over {family}, reverse {reverse}: {flow}"

@@ -118,5 +118,5 @@ def narrow_wire(net):
     pair = wired(net, wire_mtu=1400).start(1420)
     assert ping(pair.left.host, pair.right.inner()) == 3
     for reverse in (False, True):
-        flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), reverse=reverse, size="4M")
+        flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), reverse=reverse, size="8M")
         assert flow.bytes > 1 << 20, flow

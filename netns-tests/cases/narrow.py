@@ -64,7 +64,7 @@ def black_hole_outside(net):
     narrow = Capture(routers[0], "narrow")
     assert ping(pair.left.host, pair.right.inner(), size=1392, fragment=False) == 3, "a packet of the device's MTU"
     for reverse in (False, True):
-        flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), reverse=reverse, size="4M")
+        flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), reverse=reverse, size="8M")
         assert flow.bytes > 1 << 20, flow
     narrow.stop()
     assert any(frame.is_fragment(data) for _, data in narrow.frames), "nothing was cut: the test proves nothing"
@@ -81,7 +81,7 @@ def told_too_big(net):
     # The first is lost and tells its sender why; then its answer.
     assert ping(pair.left.host, pair.right.inner(), size=1392, fragment=False, wait=0.3) < 3, "nothing is narrow"
     assert ping(pair.left.host, pair.right.inner(), size=1392, fragment=False) == 3, "a packet of the device's MTU"
-    flow = iperf3(pair.left.host, pair.right.host, pair.right.inner("v6"), size="4M")
+    flow = iperf3(pair.left.host, pair.right.host, pair.right.inner("v6"), size="8M")
     assert flow.bytes > 1 << 20, flow
     narrow.stop()
     assert any(frame.is_fragment(data) for _, data in narrow.frames), "nothing was cut: the test proves nothing"
@@ -98,7 +98,7 @@ def lower_mtu_helps(net):
     for site in (pair.left, pair.right):
         site.host.ip(f"link set {site.device.name} mtu 1320")
     assert ping(pair.left.host, pair.right.inner(), size=1292, fragment=False) == 3
-    flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), size="4M")
+    flow = iperf3(pair.left.host, pair.right.host, pair.right.inner(), size="8M")
     assert flow.bytes > 1 << 20, flow
 
 
@@ -120,7 +120,7 @@ def told_inside(net):
         assert ping(h, b.inner(family), count=1, size=1420 - headers, fragment=False) == 1
         _, said = h.attempt("ping", "-n", "-c", 1, "-W", 1, "-M", "do", "-s", 1500 - headers, b.inner(family))
         assert "mtu=1420" in said or "mtu = 1420" in said or "mtu 1420" in said, said
-        flow = iperf3(h, b.host, b.inner(family), size="4M")
+        flow = iperf3(h, b.host, b.inner(family), size="8M")
         assert flow.bytes > 1 << 20, flow
 
 

@@ -85,7 +85,7 @@ def asymmetric(net, check):
     for target, source in ((b, a), (a, b)):
         assert ping(source.host, target.inner()) == 3
     for reverse in (False, True):
-        assert iperf3(a.host, b.host, b.inner(), reverse=reverse, size="4M").bytes > 1 << 20
+        assert iperf3(a.host, b.host, b.inner(), reverse=reverse, size="8M").bytes > 1 << 20
     for name, capture in wires.items():
         capture.stop()
         sources = {udp.source for udp in capture.datagrams(PORT) if udp.payload[0] == 4}

@@ -43,7 +43,7 @@ class Flow:
     least: int
 
 
-def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size="4M", rate="50M", length=None,
+def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size="8M", rate="50M", length=None,
            both=False, streams=1):
     """One flow from client to server (or back with `reverse`), for `seconds` or until `size` bytes are sent.
 
