@@ -1,8 +1,8 @@
 //! A worker: two threads with one TUN queue and one UDP socket, one for each direction. Each takes batches until there are
 //! none.
 //!
-//! One thread for both directions was measured against it: where there are processors for two, each direction waits for the
-//! other, and 2 to 10 % of the throughput is lost. More queues than one for two processors gain nothing.
+//! One thread for both directions was measured against it: each then waits for the other, and TCP loses 5 % of its throughput
+//! with one stream and 6 % with four. More queues than one for two processors gain nothing (`bench/results/ideas.md`).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -114,7 +114,6 @@ fn xor(
 ) {
     for (at, packet) in packets.iter().enumerate() {
         let Some(text) = packet.text_mut(arena).get_mut(done * WIDTH..) else { continue };
-
         let (blocks, rest) = text.as_chunks_mut::<WIDTH>();
         let lanes = at * each..(at + 1) * each;
         let (first, second) = (first.get(lanes.clone()), second.get(lanes));

@@ -48,19 +48,18 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// The group that begins with packet `number * LANES`. A lane without a packet has
-    /// the first one's text; its tag is not used.
+    /// The group that begins with packet `number * LANES`. A lane without a packet has the first one's
+    /// text; its tag is not used.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn new(arena: &'a [u8], packets: &[Packet], keys: &TagKeys, number: usize) -> Self {
         let mut texts: [&[u8]; poly::LANES] =
             [packets.first().map_or(&[], |packet| packet.text(arena)); poly::LANES];
         let mut lens = [0; poly::LANES];
-        let mut whole = packets.last().map_or(0, |packet| packet.len / WIDTH);
+        let whole = packets.last().map_or(0, |packet| packet.len / WIDTH);
         for ((text, len), packet) in texts.iter_mut().zip(&mut lens).zip(packets) {
             *text = packet.text(arena);
             *len = text.len() as u64;
-            whole = whole.min(text.len() / WIDTH);
         }
         let mut quads = [[0; poly::LANES]; 4];
         for (quads, all) in quads.iter_mut().zip(&keys.0) {
