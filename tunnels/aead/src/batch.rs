@@ -47,7 +47,8 @@ impl Key {
     /// is sent by mistake.
     pub fn seal_batch(&self, arena: &mut [u8], mut spans: impl Iterator<Item = Span> + Clone) {
         if let Some(wide) = self.wide() {
-            while let Some(mut chunk) = Chunk::next(&mut spans, arena.len()) {
+            while spans.clone().nth(FEWEST - 1).is_some() {
+                let mut chunk = Chunk::next(&mut spans, arena.len());
                 wide.seal(arena, chunk.packets());
                 chunk.apart().for_each(|(_, span)| self.seal_one(arena, &span));
             }
@@ -65,7 +66,8 @@ impl Key {
     ) {
         let mut next = 0;
         if let Some(wide) = self.wide() {
-            while let Some(mut chunk) = Chunk::next(&mut spans, arena.len()) {
+            while spans.clone().nth(FEWEST - 1).is_some() {
+                let mut chunk = Chunk::next(&mut spans, arena.len());
                 let mut verified = wide.open(arena, chunk.packets());
                 for (at, span) in chunk.apart() {
                     verified |= u16::from(self.open_one(arena, &span)) << at;
@@ -107,8 +109,8 @@ struct Chunk<Spans> {
 }
 
 impl<Spans: Iterator<Item = Span> + Clone> Chunk<Spans> {
-    /// The next of `spans`; `None` if there are no more.
-    fn next(spans: &mut Spans, arena: usize) -> Option<Self> {
+    /// The next of `spans`.
+    fn next(spans: &mut Spans, arena: usize) -> Self {
         let packets = [Packet::default(); PACKETS];
         let mut chunk = Self { spans: spans.clone(), count: 0, packets, together: 0, apart: 0 };
         for span in spans.take(PACKETS) {
@@ -124,7 +126,7 @@ impl<Spans: Iterator<Item = Span> + Clone> Chunk<Spans> {
         if chunk.together < FEWEST {
             (chunk.together, chunk.apart) = (0, u16::MAX);
         }
-        (chunk.count > 0).then_some(chunk)
+        chunk
     }
 
     fn packets(&mut self) -> &mut [Packet] {
