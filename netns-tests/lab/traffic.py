@@ -49,13 +49,15 @@ def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size
 
     With `both` one in each direction at once, counted together.
 
-    iperf3 stops its receiver when the sender is done, so of `size` bytes the last in flight are not counted.
+    iperf3 stops its receiver when the sender has given the last byte to its socket, so what is in both sockets' buffers
+    then is not counted. With `size` they are therefore narrow: no more than 512 KiB can be missing.
     """
     listener = server.start("iperf3", "-s", "-1", "-p", PORT, "--forceflush")
     listener.wait_output("Server listening", 10)
     words = ["iperf3", "-c", address, "-p", PORT, "-J", "--connect-timeout", 4000]
     words += ["-t", seconds] if seconds else ["-n", size]
     words += ["-u", "-b", rate] if udp else []
+    words += ["-w", "128K"] if not udp and not seconds else []
     words += ["-l", length] if length else []
     words += ["-R"] if reverse else []
     words += ["--bidir"] if both else []
