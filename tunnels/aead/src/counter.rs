@@ -7,11 +7,12 @@ use core::sync::atomic::{AtomicU64, Ordering};
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering};
 
-/// Gives out the numbers from 0 up to a limit, each at most once, to any number of threads.
+/// Gives out the numbers from 0, or from where it is told to begin, up to a limit, each at most once, to any number of
+/// threads.
 ///
 /// At the limit it stops for good: it neither wraps nor gives out a last, shorter range. The limit
-/// is the protocol's (WireGuard: 2^64 - 2^13 - 1 messages; MACsec: 2^32 - 1, or 2^64 - 1 with
-/// extended packet numbers).
+/// is the protocol's (WireGuard: 2^64 - 2^13 - 1 messages; MACsec: packet numbers below 2^32, or below 2^64 - 1 where they
+/// are extended).
 #[derive(Debug)]
 pub struct Counter {
     next: AtomicU64,
@@ -33,30 +34,44 @@ impl Counter {
         Self { next: AtomicU64::new(0), limit }
     }
 
+    /// A counter that gives out `first..limit`: the numbers before were given out elsewhere, or are none.
+    #[must_use]
+    pub fn starting_at(first: u64, limit: u64) -> Self {
+        Self { next: AtomicU64::new(first), limit }
+    }
+
     /// Takes `count` consecutive numbers that nobody else was or will be given.
     ///
     /// `None` if fewer than `count` are left; nothing is taken then.
     #[inline]
     pub fn reserve(&self, count: u64) -> Option<Range<u64>> {
+        self.reserve_below(count, u64::MAX)
+    }
+
+    /// [`Self::reserve`], for who may use only the numbers below `bound` as yet: those that are written down as used, in
+    /// storage that outlives the process.
+    #[inline]
+    pub fn reserve_below(&self, count: u64, bound: u64) -> Option<Range<u64>> {
+        let limit = self.limit.min(bound);
         // Relaxed: a nonce is unique because every update of this one variable sees the one before
         // it. No other memory is published by it.
         let start = self
             .next
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| self.after(next, count))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| after(next, count, limit))
             .ok()?;
-        Some(start..self.after(start, count)?)
+        Some(start..after(start, count, limit)?)
     }
 
-    /// How many numbers were given out so far.
+    /// The number that would be given out next: how many were so far, if the first was 0.
     #[inline]
     pub fn used(&self) -> u64 {
         self.next.load(Ordering::Relaxed)
     }
+}
 
-    /// Where a range of `count` numbers from `next` on ends, if within the limit.
-    fn after(&self, next: u64, count: u64) -> Option<u64> {
-        next.checked_add(count).filter(|end| *end <= self.limit)
-    }
+/// Where a range of `count` numbers from `next` on ends, if within the limit.
+fn after(next: u64, count: u64, limit: u64) -> Option<u64> {
+    next.checked_add(count).filter(|end| *end <= limit)
 }
 
 #[cfg(all(test, not(loom)))]
@@ -97,6 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_begins_later_gives_out_nothing_before_and_keeps_its_limit() {
+        let counter = Counter::starting_at(7, 10);
+        assert_eq!(counter.reserve(2), Some(7..9));
+        assert_eq!(counter.reserve(2), None);
+        assert_eq!(counter.reserve(1), Some(9..10));
+        assert_eq!(Counter::starting_at(11, 10).reserve(1), None);
+    }
+
+    #[test]
+    fn numbers_from_the_bound_on_wait_until_it_is_raised() {
+        let counter = Counter::new(10);
+        assert_eq!(counter.reserve_below(5, 4), None);
+        assert_eq!(counter.reserve_below(4, 4), Some(0..4));
+        assert_eq!(counter.reserve_below(1, 4), None);
+        assert_eq!(counter.reserve_below(6, 99), Some(4..10));
+        assert_eq!(counter.reserve_below(1, 99), None, "the limit stays");
+    }
+
+    #[test]
     fn an_empty_range_is_given_even_at_the_limit() {
         let counter = Counter::new(0);
         assert_eq!(counter.reserve(0), Some(0..0));
@@ -131,6 +165,26 @@ mod loom_tests {
             assert_eq!(counter.used(), 6);
             assert_eq!(counter.reserve(2), None);
             assert_eq!(counter.reserve(1), Some(6..LIMIT));
+        });
+    }
+
+    /// One thread knows a higher bound than the other.
+    #[test]
+    fn two_threads_with_different_bounds_share_no_number_and_pass_neither_bound() {
+        loom::model(|| {
+            let counter = Arc::new(Counter::starting_at(1, 100));
+            let other = thread::spawn({
+                let counter = Arc::clone(&counter);
+                move || [counter.reserve_below(2, 4), counter.reserve_below(2, 4)]
+            });
+            let mine = counter.reserve_below(2, 6);
+            let theirs = other.join().unwrap();
+
+            assert!(theirs.iter().flatten().all(|range| range.end <= 4));
+            assert!(mine.as_ref().is_none_or(|range| range.end <= 6));
+            let mut given: Vec<u64> = theirs.into_iter().chain([mine]).flatten().flatten().collect();
+            given.sort_unstable();
+            assert_eq!(given, (1..=given.len() as u64).collect::<Vec<_>>());
         });
     }
 }

