@@ -97,11 +97,10 @@ impl Interface {
         let tun =
             tun.with_context(|| format!("cannot make the TUN device {name} (it may exist; root is needed)"))?;
         let offloads = tun.offloads;
-        if offloads != options.offloads {
-            tracing::info!(
-                "{name}: offloads {offloads}; the system refuses the others of {}",
-                options.offloads
-            );
+        let mut asked = options.offloads;
+        asked.tun_steering &= options.workers > 1;
+        if offloads != asked {
+            tracing::info!("{name}: offloads {offloads}; the system refuses the others of {asked}");
         }
         let shared = Shared { mtu: Arc::new(options.mtu.into()), ..Shared::default() };
         let (end, ended) = mpsc::channel();

@@ -47,7 +47,7 @@ pub struct AditWireguard {
     /// Keep each of their threads on a processor of its own
     #[arg(long, env = "ADIT_PIN")]
     pub pin: bool,
-    /// Offloads that may be used, of tun_tso, tun_uso, udp_gso, udp_gro, wide_cipher; or "none"
+    /// Offloads that may be used, of tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher; or "none"
     #[arg(long, env = "ADIT_OFFLOADS", default_value_t)]
     pub offloads: Offloads,
     /// What the tunnel is secured with: chacha20-poly1305, which is WireGuard, or aes-256-gcm, which only another adit speaks

@@ -60,7 +60,7 @@ impl Plan {
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     // Taken apart, so that no key is forgotten.
     let Gateway { name, state, user, workers, pin, offloads } = &old.gateway;
-    let Offloads { tun_tso, tun_uso, udp_gso, udp_gro, wide_cipher } = offloads;
+    let Offloads { tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher } = offloads;
     let Admin { directory, read_group, write_group } = &old.admin;
     let (gateway, offload, admin) = (&new.gateway, &new.gateway.offloads, &new.admin);
     let same = [
@@ -71,6 +71,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("gateway.pin", *pin == gateway.pin),
         ("gateway.offload.tun_tso", *tun_tso == offload.tun_tso),
         ("gateway.offload.tun_uso", *tun_uso == offload.tun_uso),
+        ("gateway.offload.tun_steering", *tun_steering == offload.tun_steering),
         ("gateway.offload.udp_gso", *udp_gso == offload.udp_gso),
         ("gateway.offload.udp_gro", *udp_gro == offload.udp_gro),
         ("gateway.offload.wide_cipher", *wide_cipher == offload.wide_cipher),

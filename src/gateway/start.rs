@@ -30,6 +30,7 @@ use crate::admin::{self, Audit, Sockets};
 use crate::config::{self, Config};
 use crate::control::SOCKETS;
 use crate::ctl::Aditd;
+use crate::net::steering;
 use crate::privilege::{self, Capability, User};
 use crate::{clock, log, status};
 
@@ -93,6 +94,9 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
 
 fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals) -> Result<()> {
     let Prepared { sockets, metrics, mut findings } = prepare(&config)?;
+    if config.gateway.workers() > 1 && config.gateway.offloads.tun_steering {
+        steering::load();
+    }
     privilege::give_up(&config.gateway.user, &capabilities(&config))?;
     let audit = Audit::open(&config.gateway.state)?;
     let (handle, requests) = Handle::new();

@@ -7,6 +7,7 @@ pub mod offload;
 pub mod path;
 pub mod route;
 pub mod rule;
+pub mod steering;
 pub mod tun;
 pub mod udp;
 pub mod unix;

@@ -10,6 +10,9 @@ pub struct Offloads {
     pub tun_tso: bool,
     /// The TUN device hands over and takes UDP super-packets (Linux 6.2).
     pub tun_uso: bool,
+    /// A program says which queue of the TUN device a packet waits in, so that a flow keeps its order (Linux 4.16). Of use
+    /// to several workers.
+    pub tun_steering: bool,
     /// Trains of datagrams leave in one system call (`UDP_SEGMENT`).
     pub udp_gso: bool,
     /// Trains of datagrams arrive in one system call (`UDP_GRO`).
@@ -20,23 +23,37 @@ pub struct Offloads {
 
 impl Default for Offloads {
     fn default() -> Self {
-        Self { tun_tso: true, tun_uso: true, udp_gso: true, udp_gro: true, wide_cipher: true }
+        Self {
+            tun_tso: true,
+            tun_uso: true,
+            tun_steering: true,
+            udp_gso: true,
+            udp_gro: true,
+            wide_cipher: true,
+        }
     }
 }
 
 impl Offloads {
-    const NONE: Self =
-        Self { tun_tso: false, tun_uso: false, udp_gso: false, udp_gro: false, wide_cipher: false };
+    const NONE: Self = Self {
+        tun_tso: false,
+        tun_uso: false,
+        tun_steering: false,
+        udp_gso: false,
+        udp_gro: false,
+        wide_cipher: false,
+    };
 
     /// The names of those that are on.
     pub fn names(mut self) -> impl Iterator<Item = &'static str> {
         self.fields().map(|(name, on)| on.then_some(name)).into_iter().flatten()
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut bool); 5] {
+    fn fields(&mut self) -> [(&'static str, &mut bool); 6] {
         [
             ("tun_tso", &mut self.tun_tso),
             ("tun_uso", &mut self.tun_uso),
+            ("tun_steering", &mut self.tun_steering),
             ("udp_gso", &mut self.udp_gso),
             ("udp_gro", &mut self.udp_gro),
             ("wide_cipher", &mut self.wide_cipher),
@@ -47,7 +64,7 @@ impl Offloads {
 /// Not a list of offloads.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "offload {found:?}: expected a comma-separated list of tun_tso, tun_uso, udp_gso, udp_gro, wide_cipher, or \"none\""
+    "offload {found:?}: expected a comma-separated list of tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher, or \"none\""
 )]
 pub struct UnknownOffload {
     found: String,
@@ -85,10 +102,11 @@ mod tests {
 
     #[test]
     fn a_list_is_read_back_as_it_is_shown() {
-        for text in ["tun_tso,tun_uso,udp_gso,udp_gro,wide_cipher", "tun_tso,udp_gro", "udp_gso", "none"] {
+        let all = "tun_tso,tun_uso,tun_steering,udp_gso,udp_gro,wide_cipher";
+        for text in [all, "tun_tso,udp_gro", "tun_steering,udp_gso", "none"] {
             assert_eq!(text.parse::<Offloads>().unwrap().to_string(), text);
         }
-        assert_eq!(Offloads::default().to_string(), "tun_tso,tun_uso,udp_gso,udp_gro,wide_cipher");
+        assert_eq!(Offloads::default().to_string(), all);
     }
 
     #[test]

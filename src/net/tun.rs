@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::offload::Offloads;
+use super::steering;
 use super::sys::tun;
 
 /// One queue of a TUN device: read and written by one worker. The device ends with its last queue.
@@ -32,7 +33,10 @@ impl Tun {
     pub fn create(name: &str, queues: usize, wanted: &Offloads) -> io::Result<Self> {
         let queues = (0..queues.max(1)).map(|at| TunQueue::attach(name, queues > 1, at > 0));
         let queues = queues.collect::<io::Result<Vec<_>>>()?;
-        let offloads = queues.first().map_or(Ok(*wanted), |queue| queue.set_offloads(wanted))?;
+        let mut offloads = queues.first().map_or(Ok(*wanted), |queue| queue.set_offloads(wanted))?;
+        // With one queue there is nothing to choose.
+        let chosen = queues.first().filter(|_| wanted.tun_steering && queues.len() > 1);
+        offloads.tun_steering = chosen.is_some_and(steering::steer);
         Ok(Self { queues, offloads })
     }
 }

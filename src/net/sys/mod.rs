@@ -1,6 +1,7 @@
 //! System calls that no well-kept library wraps. The only `unsafe` code of the workspace lives here.
 #![allow(unsafe_code)]
 
+pub(crate) mod bpf;
 pub(crate) mod msg;
 pub(crate) mod option;
 pub(crate) mod tun;

@@ -50,6 +50,16 @@ pub(crate) fn set_offload(fd: BorrowedFd<'_>, flags: u32) -> io::Result<()> {
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(flags)) }).map(drop)
 }
 
+/// Has a program choose the queue for each packet (linux/if_tun.h, Linux 4.16).
+const TUNSETSTEERINGEBPF: libc::c_ulong = 0x8004_54e0;
+
+/// Has the socket filter `program` choose the queue: what it returns, modulo their number. It needs no privilege.
+pub(crate) fn set_steering(fd: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let program = program.as_raw_fd();
+    // SAFETY: TUNSETSTEERINGEBPF reads one int, which outlives the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), TUNSETSTEERINGEBPF, &raw const program) }).map(drop)
+}
+
 /// Asks for a descriptor of the network namespace that a device is in (linux/if_tun.h, Linux 5.2).
 const TUNGETDEVNETNS: libc::c_ulong = 0x54e3;
 
