@@ -301,3 +301,101 @@ impl<C: Send + 'static> Side<C> {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::net::{Ipv4Addr, UdpSocket as Plain};
+    use std::time::Duration;
+
+    use adit_aead::{Algorithm, Secret};
+    use adit_noise::Time;
+    use adit_packet::Slot;
+    use adit_wireguard::{AllowedIps, Endpoint, Keys, PeerId, Session, Traffic};
+
+    use super::*;
+    use crate::config::InterfaceAddress;
+    use crate::net::isolated::isolated;
+    use crate::net::link::{self, Settings};
+    use crate::net::{address, tun::Tun};
+
+    const MTU: usize = 1_420;
+
+    /// A session that the other end began, as this end has it and as the other one.
+    fn sessions(traffic: &Arc<Traffic>, indexes: [u32; 2], born: Time) -> [Arc<Session>; 2] {
+        let keys = |send, receive| {
+            let [send, receive] = [send, receive].map(|byte| Secret::from([byte; 32]));
+            Keys { send, receive, algorithm: Algorithm::ChaCha20Poly1305 }
+        };
+        let [here, there] = indexes;
+        [
+            Session::new(traffic.clone(), &keys(1, 2), here, there, false, born),
+            Session::new(traffic.clone(), &keys(2, 1), there, here, true, born),
+        ]
+        .map(Arc::new)
+    }
+
+    fn keepalive(session: &Session) -> Vec<u8> {
+        let mut arena = vec![0; Session::HEAD + Session::TAIL];
+        let mut slots = [Slot { start: Session::HEAD, ..Slot::default() }];
+        session.seal(&mut arena, &mut slots, MTU).unwrap();
+        arena[slots[0].range()].to_vec()
+    }
+
+    /// The peer may have lost the session before. Here nobody reads the notes to the control thread, which is slower.
+    #[test]
+    fn what_follows_the_first_packet_under_a_session_leaves_under_it() {
+        isolated(|| {
+            let tun = Tun::create("wg0", 1, &Offloads::default()).unwrap();
+            let setting = Setting {
+                offloads: tun.offloads,
+                pin: false,
+                inbox: Arc::new(Inbox::<()>::default()),
+                mtu: Arc::new(MTU.into()),
+                tracer: Arc::default(),
+            };
+            let index = link::find("wg0").unwrap().index;
+            link::set(index, &Settings { up: Some(true), ..Settings::default() }).unwrap();
+            let inside = InterfaceAddress { address: Ipv4Addr::new(10, 0, 0, 1).into(), prefix_len: 24 };
+            address::add(index, inside).unwrap();
+
+            let there = Plain::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            there.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            let peer = PeerId::new(1);
+            let endpoint = Endpoint::udp(there.local_addr().unwrap());
+            let traffic = Arc::new(Traffic::new(peer, Some(endpoint)));
+            let born = clock::now();
+            let [old, _] = sessions(&traffic, [1, 2], born);
+            let [new, of_peer] = sessions(&traffic, [3, 4], born + Duration::from_millis(1));
+            let mut routes = AllowedIps::default();
+            routes.insert("10.0.0.2/32".parse().unwrap(), peer);
+            let socket = Arc::new(UdpSocket::bind(0, 1, 0, &Offloads::default()).unwrap().remove(0));
+            let letters = [
+                Letter::Carrier(Some(socket.clone())),
+                Letter::Table(Change::Peer(peer, Some(traffic))),
+                Letter::Table(Change::Routes(Arc::new(routes))),
+                Letter::Table(Change::Current(peer, Some(old))),
+                Letter::Table(Change::Session(new.local_index(), Some(new.clone()))),
+            ];
+
+            let queue = Arc::new(tun.queues.into_iter().next().unwrap());
+            let [out, into] = [(); 2].map(|()| Shared::new(&setting).unwrap());
+            let mut sides = [&out, &into].map(|shared| {
+                letters.iter().for_each(|letter| shared.mailbox.post(letter.clone()));
+                let mut side = Side::new(&queue, shared, &setting);
+                side.collect();
+                side
+            });
+            let [outward, inward] = &mut sides;
+
+            there.send_to(&keepalive(&of_peer), (Ipv4Addr::LOCALHOST, socket.port())).unwrap();
+            assert!(matches!(inward.inward(&mut Inward::new(&setting.offloads), &out), Next::More));
+            let inner = Plain::bind((Ipv4Addr::new(10, 0, 0, 1), 0)).unwrap();
+            inner.send_to(b"an answer", (Ipv4Addr::new(10, 0, 0, 2), 9)).unwrap();
+            assert!(matches!(outward.outward(&mut Outward::default()), Ok(Next::More)));
+            let mut datagram = [0; 1_500];
+            there.recv(&mut datagram).unwrap();
+            assert_eq!(datagram[4..8], new.remote_index().to_le_bytes(), "it names another session");
+        });
+    }
+}
