@@ -237,15 +237,17 @@ def outlives_privileges(net):
     assert "tun_steering" in hub.daemon.status()["wireguard"][added]["offloads"]
 
 
-#   a: aditd, 2 workers, without CAP_BPF or without the offload ---- wire ---- b: adit
-@case(how=("refused", "off"))
+#   a: aditd, 2 workers, without CAP_BPF or without the offload; or 1 worker ---- wire ---- b: adit
+@case(how=("refused", "off", "alone"))
 def without_it(net, how):
-    """Where the kernel does not take the program the log says so and the tunnel works; who does not want it, has it not."""
+    """Where the kernel does not take the program the log says so and the tunnel works; who does not want or need it, has it not."""
     hub = Hub(net, "b")
     if how == "refused":
         hub.daemon.by = ("setpriv", "--bounding-set", "-bpf,-sys_admin")
-    else:
+    elif how == "off":
         hub.daemon.config["gateway"]["offload"] = {"tun_steering": False}
+    else:
+        hub.daemon.config["gateway"]["workers"] = 1
     hub.start()
     said = hub.daemon.process.output()
     assert ("cannot be loaded: it takes CAP_BPF" in said) == (how == "refused"), said
