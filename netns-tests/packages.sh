@@ -6,11 +6,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # A plain user's PATH may lack the places where ip, tcpdump and ethtool are.
 export PATH="$PATH:/usr/sbin:/sbin"
 
-# Where each program comes from on Debian.
+# Where each program, or file that is none, comes from on Debian.
 declare -A package_of=(
   [python3]=python3 [ip]=iproute2 [ping]=iputils-ping [ethtool]=ethtool [iperf3]=iperf3 [tcpdump]=tcpdump [nft]=nftables
   [wg]=wireguard-tools [wg-quick]=wireguard-tools [wireguard-go]=wireguard-go [qemu-system-x86_64]=qemu-system-x86
   [cc]=gcc [make]=make [valgrind]=valgrind
+  [/usr/lib/python3/dist-packages/scapy]=python3-scapy
+  [/usr/lib/python3/dist-packages/cryptography]=python3-cryptography
 )
 
 fail() {
@@ -22,7 +24,7 @@ fail() {
 install_missing() {
   local program missing=()
   for program in "$@"; do
-    command -v "$program" >/dev/null || missing+=("${package_of[$program]}")
+    command -v "$program" >/dev/null || [ -e "$program" ] || missing+=("${package_of[$program]}")
   done
   [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
   [ ${#missing[@]} -gt 0 ] || return 0

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use adit_macsec::{
-    An, CipherSuite, ControlledPort, KeyId, Opened, Protection, ReceiveKey, Refused, Sak, Sci, SecY,
+    An, CipherSuite, ControlledPort, KeyId, Offset, Opened, Protection, ReceiveKey, Refused, Sak, Sci, SecY,
     Settings, Ssci, TransmitKey,
 };
 use adit_packet::Slot;
@@ -54,6 +54,19 @@ impl Material {
     pub(crate) fn to_receive(&self, lowest_pn: u64) -> ReceiveKey {
         ReceiveKey { sak: self.sak(), ssci: self.ssci, lowest_pn }
     }
+}
+
+/// Every suite with every protection that it has.
+pub(crate) fn suites() -> Vec<(CipherSuite, Protection)> {
+    let offsets = |suite: CipherSuite| match suite.is_xpn() {
+        true => vec![Offset::Zero],
+        false => vec![Offset::Zero, Offset::Thirty, Offset::Fifty],
+    };
+    let protections = |suite| {
+        let encrypted = offsets(suite).into_iter().map(Protection::Confidentiality);
+        encrypted.chain([Protection::IntegrityOnly]).map(move |protection| (suite, protection))
+    };
+    CipherSuite::ALL.into_iter().flat_map(protections).collect()
 }
 
 /// A SecY that sends with this key.
