@@ -1,7 +1,7 @@
 //! From the command line to a gateway that runs, and to its end.
 //!
-//! The order matters: what takes privileges comes first (folders, sockets for other people, low ports), then they are given
-//! up, and only then are there threads, tunnels, and input from anybody.
+//! The order matters: what takes privileges comes first (folders, sockets for other people, low ports, a program for the
+//! kernel), then they are given up, and only then are there threads, tunnels, and input from anybody.
 
 use std::collections::BTreeMap;
 use std::fs;
