@@ -16,7 +16,9 @@ mod input;
 mod inward;
 mod ip;
 mod join;
+mod judge;
 mod keys;
+mod macsec;
 mod message;
 mod outward;
 mod packet;
@@ -36,6 +38,7 @@ pub use input::Input;
 pub use inward::datapath_inward;
 pub use ip::packet_ip;
 pub use join::packet_coalesce;
+pub use macsec::macsec_receive;
 pub use message::wireguard_message;
 pub use outward::datapath_outward;
 pub use quick::quick;
@@ -57,6 +60,7 @@ pub const TARGETS: &[Target] = targets![
     config,
     datapath_inward,
     datapath_outward,
+    macsec_receive,
     noise_cookie,
     noise_responder,
     packet_coalesce,

@@ -64,6 +64,7 @@ replayed!(
     config,
     datapath_inward,
     datapath_outward,
+    macsec_receive,
     noise_cookie,
     noise_responder,
     packet_coalesce,

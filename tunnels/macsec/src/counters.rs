@@ -82,9 +82,9 @@ counters! {
         in_pkts_not_using_sa = "InPktsNotUsingSA",
         /// Delivered though there is no such association.
         in_pkts_unused_sa = "InPktsUnusedSA",
-        /// Octets of data in authentic frames that were not encrypted.
+        /// Octets of data in frames that were delivered as authentic, and not encrypted.
         in_octets_validated = "InOctetsValidated",
-        /// Octets of data in authentic frames that were encrypted.
+        /// Octets of data in frames that were delivered as authentic, and encrypted.
         in_octets_decrypted = "InOctetsDecrypted",
     }
 }

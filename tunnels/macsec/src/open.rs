@@ -210,8 +210,9 @@ impl ControlledPort {
         let mut tally = Tally::default();
         let mut window = sa.window();
         for (at, slot) in slots.iter_mut().enumerate() {
-            let accepted = (right & 1 << at != 0).then(|| window.accept(slot.number));
-            let verdict = tally.count(accepted, dropped, data_len(slot, run.layout));
+            let right = right & 1 << at != 0;
+            let accepted = if right { window.accept(slot.number) } else { window.check(slot.number) };
+            let verdict = tally.count(right, accepted, dropped, data_len(slot, run.layout));
             slot.kept = verdict.is_ok();
             match verdict {
                 Ok(()) => strip(arena, slot, run.layout),
@@ -247,24 +248,23 @@ struct Tally {
 }
 
 impl Tally {
-    /// The fate of a frame whose packet number was accepted, or not, if its ICV was right.
+    /// The fate of a frame whose ICV is right or not, and whose packet number is in time or not.
     fn count(
         &mut self,
-        accepted: Option<Result<Accepted, Late>>,
+        right: bool,
+        accepted: Result<Accepted, Late>,
         dropped: bool,
         octets: usize,
     ) -> Result<(), Refused> {
-        if accepted.is_some() {
-            self.octets += octets as u64;
-        }
         let (counter, verdict) = match accepted {
-            Some(Ok(Accepted::InTime)) => (&mut self.ok, Ok(())),
-            Some(Ok(Accepted::Delayed)) => (&mut self.delayed, Ok(())),
-            Some(Err(Late)) => (&mut self.late, Err(Refused::Late)),
-            None if dropped => (&mut self.not_valid, Err(Refused::NotValid)),
-            None => (&mut self.invalid, Ok(())),
+            Err(Late) => (&mut self.late, Err(Refused::Late)),
+            Ok(_) if !right && dropped => (&mut self.not_valid, Err(Refused::NotValid)),
+            Ok(_) if !right => (&mut self.invalid, Ok(())),
+            Ok(Accepted::InTime) => (&mut self.ok, Ok(())),
+            Ok(Accepted::Delayed) => (&mut self.delayed, Ok(())),
         };
         *counter += 1;
+        self.octets += if right && verdict.is_ok() { octets as u64 } else { 0 };
         verdict
     }
 
