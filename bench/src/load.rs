@@ -85,7 +85,8 @@ impl Load {
         let most = self.sizes.all().map_or(1, |size| port.train(size));
         let mut train: Vec<u8> = (0..most * self.sizes.greatest()).map(|at| at as u8).collect();
         let path = Udp { remote: self.to, local: None };
-        let mut pace = Pace::new(self.rate);
+        // Who has a train to send hands over no single datagrams: it is sent when it is due as a whole.
+        let mut pace = Pace::new(self.rate, most);
         let start = Instant::now();
         loop {
             let elapsed = start.elapsed();

@@ -32,26 +32,27 @@ const DEBT: f64 = 0.002;
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,
+    together: u64,
     sent: u64,
     forgiven: u64,
 }
 
 impl Pace {
-    /// Nothing sent yet.
+    /// Nothing sent yet. `together` datagrams are sent at a time.
     #[must_use]
-    pub fn new(rate: Rate) -> Self {
-        Self { rate, sent: 0, forgiven: 0 }
+    pub fn new(rate: Rate, together: usize) -> Self {
+        Self { rate, together: together as u64, sent: 0, forgiven: 0 }
     }
 
-    /// How many datagrams are due, this long after the start.
+    /// How many datagrams are due, this long after the start: as many as are sent together, or more, or none.
     pub fn due(&mut self, elapsed: Duration) -> u64 {
         let Rate::PerSecond(rate) = self.rate else { return u64::MAX };
         // The first is due at once.
         let due = (elapsed.as_secs_f64() * rate) as u64 + 1;
         let owed = due.saturating_sub(self.sent + self.forgiven);
-        let most = ((rate * DEBT) as u64).max(1);
+        let most = ((rate * DEBT) as u64).max(self.together);
         self.forgiven += owed.saturating_sub(most);
-        owed.min(most)
+        if owed < self.together { 0 } else { owed.min(most) }
     }
 
     /// So many were sent.
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_second_has_as_many_as_the_rate_says() {
-        let mut pace = Pace::new(Rate::PerSecond(12_345.0));
+        let mut pace = Pace::new(Rate::PerSecond(12_345.0), 1);
         for tick in 0..10_000 {
             let due = pace.due(Duration::from_micros(100 * tick));
             pace.note_sent(due);
@@ -81,8 +82,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_together_is_due_together() {
+        let mut pace = Pace::new(Rate::PerSecond(1_000.0), 64);
+        assert_eq!(pace.due(Duration::from_millis(62)), 0);
+        assert_eq!(pace.due(Duration::from_millis(63)), 64);
+        pace.note_sent(64);
+        assert_eq!(pace.due(Duration::from_millis(63)), 0);
+    }
+
+    #[test]
     fn a_long_pause_is_followed_by_no_long_burst() {
-        let mut pace = Pace::new(Rate::PerSecond(10_000.0));
+        let mut pace = Pace::new(Rate::PerSecond(10_000.0), 1);
         assert_eq!(pace.due(Duration::from_secs(1)), 20);
         pace.note_sent(20);
         assert_eq!(pace.due(Duration::from_secs(1)), 0);

@@ -63,7 +63,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let duration = Duration::try_from_secs_f64(arguments.seconds)?;
     let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(RAW)))?;
     let mut packets = packets(arguments.to, &arguments.key)?;
-    let mut pace = Pace::new(arguments.rate);
+    let mut pace = Pace::new(arguments.rate, 1);
     let (start, mut refused) = (Instant::now(), 0_u64);
     let elapsed = loop {
         let elapsed = start.elapsed();

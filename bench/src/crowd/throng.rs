@@ -75,7 +75,7 @@ impl Crowd {
         let stride = Session::sealed_len(HEADERS + throng.size, MTU);
         let burst = throng.burst.clamp(1, self.port.train(stride));
         let (mut arena, mut buffer) = (vec![0; burst * stride], vec![0; 1 << 16]);
-        let mut pace = Pace::new(throng.rate);
+        let mut pace = Pace::new(throng.rate, 1);
         let (start, mut turn) = (Instant::now(), 0_u64);
         let seconds = loop {
             let elapsed = start.elapsed();
