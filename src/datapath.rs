@@ -292,6 +292,14 @@ struct Train {
     truncated: bool,
 }
 
+impl Train {
+    /// No train can be longer: if there was more to send, it follows.
+    fn is_full(&self) -> bool {
+        let len = self.end - self.start;
+        len + self.stride > udp::TRAIN_MAX || len / self.stride >= udp::TRAIN_SEGMENTS
+    }
+}
+
 /// Slots that follow one another, name one session and came by one path.
 #[derive(Debug)]
 struct Incoming {
@@ -336,11 +344,31 @@ impl Inward {
         !self.trains.is_empty()
     }
 
+    /// Receives once more behind what was opened, if the last train was as long as trains can be: a super-packet that was too
+    /// long for one has its rest behind it, and delivered together they are one again. True if there was any.
+    pub fn receive_rest(&mut self, socket: &UdpSocket) -> bool {
+        if !self.trains.last().is_some_and(Train::is_full) || self.arena.len() - self.used < READ {
+            return false;
+        }
+        self.next_round();
+        if let Ok(received) = socket.receive(&mut self.arena[self.used..self.used + READ]) {
+            self.admit(&received);
+        }
+        !self.trains.is_empty()
+    }
+
     fn clear(&mut self) {
+        self.next_round();
+        self.joined.clear();
+        self.used = 0;
+    }
+
+    /// Forgets what was received, but not what was opened.
+    fn next_round(&mut self) {
         self.trains.clear();
         self.slots.clear();
         self.groups.clear();
-        (self.used, self.lost) = (0, 0);
+        self.lost = 0;
     }
 
     /// Takes note of what was received behind what is there already.
@@ -390,7 +418,6 @@ impl Inward {
 
     /// Opens data messages in place, and joins the packets inside that their peer may send.
     pub fn open<C>(&mut self, context: &mut Context<'_, C>) {
-        self.joined.clear();
         for group in &self.groups {
             let slots = &mut self.slots[group.slots.clone()];
             let Some(session) = context.table.session(group.index).cloned() else {
@@ -421,7 +448,6 @@ impl Inward {
                 }
             }
         }
-        self.joined.finish(&mut self.arena);
     }
 
     /// Sessions under which the first packet came: whoever sends has to know before that packet is delivered and answered.
@@ -431,6 +457,7 @@ impl Inward {
 
     /// Writes the packets, each joined run as one super-packet.
     pub fn deliver<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) {
+        self.joined.finish(&mut self.arena);
         let mut refused = None;
         for (header, packets) in self.joined.items() {
             let (gso, header) = (header.gso(), header.to_bytes());

@@ -109,13 +109,7 @@ impl Interface {
         let handle = Arc::new(handle);
         let link =
             monitor::start(&handle, &shared.inbox, farewell).context("cannot follow the state of links")?;
-        let gso_max_segments = Some(udp::train_segments(options.mtu));
-        let settings = Settings {
-            mtu: Some(options.mtu),
-            queue_len: Some(QUEUE_LEN),
-            gso_max_segments,
-            ..Settings::default()
-        };
+        let settings = Settings { mtu: Some(options.mtu), queue_len: Some(QUEUE_LEN), ..Settings::default() };
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
         let Shared { inbox, mtu, tracer, .. } = shared.clone();

@@ -9,9 +9,8 @@ use adit_wireguard::Prefix;
 use super::Command;
 use super::interface::Farewell;
 use crate::datapath::Inbox;
-use crate::net::link::{self, Event, Link, Settings, Watch};
+use crate::net::link::{self, Event, Link, Watch};
 use crate::net::tun::TunHandle;
-use crate::net::udp;
 
 /// A thread's worth of following one link.
 struct Monitor {
@@ -58,7 +57,8 @@ impl Monitor {
                     // What was lost may be newer than what was kept.
                     Event::Link(link) if link.index == self.link.index => {
                         let now = self.now().filter(|now| now.index == link.index);
-                        self.changed(now.unwrap_or(link))
+                        self.link = now.unwrap_or(link);
+                        Event::Link(self.link)
                     }
                     Event::Gone(index) if index == self.link.index => match self.follow_to_namespace() {
                         Ok(link) => Event::Link(link),
@@ -85,18 +85,6 @@ impl Monitor {
     fn now(&self) -> Option<Link> {
         let name = self.tun.upgrade()?.name().ok()?;
         link::find(&name).ok()
-    }
-
-    /// Our link changed. What a super-packet may be goes with its MTU.
-    fn changed(&mut self, link: Link) -> Event {
-        if link.mtu != self.link.mtu {
-            let gso_max_segments = Some(udp::train_segments(link.mtu));
-            if let Err(error) = link::set(link.index, &Settings { gso_max_segments, ..Settings::default() }) {
-                tracing::error!("cannot bound super-packets: {error}");
-            }
-        }
-        self.link = link;
-        Event::Link(link)
     }
 
     /// The link left this network namespace. Fails if it is gone altogether; otherwise this thread goes after it.

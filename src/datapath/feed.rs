@@ -65,7 +65,8 @@ impl Inward {
 
     /// What [`Self::deliver`] would write: the header and the pieces of each packet or super-packet.
     #[doc(hidden)]
-    pub fn writes(&self) -> impl Iterator<Item = (VirtioNetHdr, Vec<&[u8]>)> {
+    pub fn writes(&mut self) -> impl Iterator<Item = (VirtioNetHdr, Vec<&[u8]>)> {
+        self.joined.finish(&mut self.arena);
         let bytes = |piece| &self.arena[piece];
         self.joined.items().map(move |(header, pieces)| (header, pieces.map(bytes).collect()))
     }

@@ -28,7 +28,8 @@ macro_rules! context {
     };
 }
 
-// It uses the macro.
+// They use the macro.
+mod rest;
 mod tally;
 
 /// One side of a tunnel: 10.0.0.0/8 is the peer's.
@@ -106,9 +107,7 @@ impl Side {
         inward.sort(&mut context);
         inward.open(&mut context);
         inward.confirmed().for_each(|session| context.table.apply(Change::Confirmed(session)));
-        let whole =
-            |pieces: adit_packet::Pieces<'_>| pieces.flat_map(|piece| inward.arena[piece].to_vec()).collect();
-        inward.joined.items().map(|(header, pieces)| (header, whole(pieces))).collect()
+        inward.writes().map(|(header, pieces)| (header, pieces.concat())).collect()
     }
 
     fn of(&self, reason: Reason) -> u64 {

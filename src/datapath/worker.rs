@@ -233,8 +233,13 @@ impl<C> Side<C> {
         }
         self.collect();
         let context = context!(self);
-        inward.sort(context);
-        inward.open(context);
+        loop {
+            inward.sort(context);
+            inward.open(context);
+            if !self.socket.as_ref().is_some_and(|socket| inward.receive_rest(socket)) {
+                break;
+            }
+        }
         for session in inward.confirmed() {
             outward.mailbox.post(Letter::Table(Change::Confirmed(session)));
         }

@@ -51,8 +51,6 @@ pub struct Settings {
     pub up: Option<bool>,
     /// The MTU in bytes.
     pub mtu: Option<usize>,
-    /// The most packets in a super-packet.
-    pub gso_max_segments: Option<usize>,
     /// The length of the transmit queue, in (super-)packets.
     pub queue_len: Option<usize>,
 }
@@ -80,7 +78,6 @@ pub fn set(index: u32, settings: &Settings) -> io::Result<()> {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let attributes = [
         settings.mtu.map(|mtu| LinkAttribute::Mtu(number(mtu))),
-        settings.gso_max_segments.map(|segments| LinkAttribute::GsoMaxSegs(number(segments))),
         settings.queue_len.map(|len| LinkAttribute::TxQueueLen(number(len))),
     ];
     message.attributes.extend(attributes.into_iter().flatten());

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use adit_packet::Ecn;
-use adit_wireguard::{Local, Session, Udp};
+use adit_wireguard::{Local, Udp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -18,12 +18,6 @@ use super::sys::option;
 pub const TRAIN_MAX: usize = 65_507;
 /// Datagrams that one train may have: what every kernel with `UDP_SEGMENT` takes.
 pub const TRAIN_SEGMENTS: usize = 64;
-
-/// Packets of `mtu` bytes that leave in one train: a super-packet of no more is one read of the device and one send.
-#[must_use]
-pub fn train_segments(mtu: usize) -> usize {
-    (TRAIN_MAX / Session::sealed_len(mtu, mtu)).clamp(1, TRAIN_SEGMENTS)
-}
 
 /// Bytes of socket buffer asked for; the kernel doubles them for its book-keeping. It is the queue in front of a receiver
 /// that is slower than its sender, and the time that a round trip takes under load: at 11 Gbit/s 1.0 ms with 1 MiB, 0.8 with
@@ -272,11 +266,6 @@ mod tests {
         let first = UdpSocket::bind(0, 2, 0, &Offloads::default()).unwrap();
         let error = UdpSocket::bind(first[0].port(), 1, 0, &Offloads::default()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-    }
-
-    #[test]
-    fn a_super_packet_of_any_mtu_fits_a_train() {
-        assert_eq!([576, 1_420, 8_920, 65_535].map(train_segments), [64, 45, 7, 1]);
     }
 
     #[test]
