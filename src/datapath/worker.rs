@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{JoinHandle, available_parallelism};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_setaffinity, sched_yield};
 
 use super::{Change, Context, Inbox, Inward, Mailbox, Note, Outward, Table, Tally, Tracer};
 use crate::clock;
@@ -291,13 +291,26 @@ impl<C: Send + 'static> Side<C> {
                 tracing::error!("a worker cannot be kept on processor {processor}: {error}");
             }
         }
+        let mut dry = false;
         while !self.stopped {
             self.collect();
             let wait = match turn(&mut self) {
                 // The bell for the letter that ended it may have been heard already.
                 Ok(_) if self.stopped => return,
-                Ok(Next::More) => continue,
-                Ok(Next::Wait { tun, udp }) => self.wait(tun, udp),
+                Ok(Next::More) => {
+                    dry = false;
+                    continue;
+                }
+                // Whoever waits for this processor may have more for it, at less than the price of a sleep.
+                Ok(Next::Wait { .. }) if !dry => {
+                    dry = true;
+                    sched_yield();
+                    continue;
+                }
+                Ok(Next::Wait { tun, udp }) => {
+                    dry = false;
+                    self.wait(tun, udp)
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = wait {
