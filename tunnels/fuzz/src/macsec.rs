@@ -122,10 +122,14 @@ fn draw(
         2 => return again(input, known).unwrap_or_default(),
         3 | 4 => again(input, known).unwrap_or_default(),
         _ => {
-            let mut frame = [[2, 0, 0, 0, 0, 2], input.one(&[EAST, NORTH]).address()].concat();
+            let sci = input.one(&[EAST, NORTH, WEST]);
+            let mut frame = [[2, 0, 0, 0, 0, 2], sci.address()].concat();
             frame.extend(if input.flag() { [0x88, 0xe5] } else { input.array() });
-            let len = input.byte().into();
-            frame.extend(input.bytes(len));
+            frame.extend([input.byte(), input.one(&[0, 0, 1, 30, 47, 48, 64, 200])]);
+            frame.extend(input.one(&[0_u32, 1, 0x8000_0000, u32::MAX]).to_be_bytes());
+            frame.extend(sci.to_bytes());
+            let len = frame.len() + usize::from(input.byte());
+            frame.resize(len, input.byte());
             return frame;
         }
     };
