@@ -116,7 +116,7 @@ impl ControlledPort {
 }
 
 /// Moves the `clear` octets of VLAN tags from behind the addresses to before them. The tags are no part of the protected
-/// frame: what is below the SecY puts them there (clause 11.7), so what is authenticated must be in one piece without them.
+/// frame: what is below the SecY puts them there (clause 11), so what is authenticated must be in one piece without them.
 pub(crate) fn tags_first(header: Option<&mut [u8]>, clear: usize) {
     if let Some(header) = header.filter(|header| clear <= header.len()) {
         header.rotate_right(clear);

@@ -213,6 +213,9 @@ impl SecY {
     /// Has a key ready to send with (createTransmitSA). The association that had the number before is given up: it is
     /// returned.
     ///
+    /// A key that was retired is forgotten. It must not come back, unless `next_pn` is beyond all that were used: nonces would
+    /// be used twice.
+    ///
     /// # Errors
     /// [`Error::KeyInUse`], [`Error::AnInUse`], [`Error::NoSsci`], [`Error::SsciInUse`].
     pub fn install_transmit(&mut self, an: An, key: TransmitKey) -> Result<Option<Arc<TransmitSa>>, Error> {

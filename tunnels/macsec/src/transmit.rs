@@ -63,7 +63,7 @@ impl TransmitSa {
         self.ssci
     }
 
-    /// The next packet number (nextPN). Where it stays the same for ever, they are used up.
+    /// The next packet number (nextPN).
     #[must_use]
     pub fn next_pn(&self) -> u64 {
         self.pn.used()

@@ -16,7 +16,7 @@ pub enum Replay {
 
 impl Replay {
     /// The widest window with extended packet numbers, whose upper half could not be found again in a wider one
-    /// (clause 10.7.8).
+    /// (clause 10.7).
     pub const XPN_MAX: u32 = (1 << 30) - 1;
 }
 
