@@ -1,0 +1,153 @@
+"""Where the processor time of a packet goes, at each end, with and without a cipher: tables and flame graphs.
+
+bench/flame builds what this needs and starts it; README.md says how to read what comes out.
+"""
+import argparse
+import os
+import sys
+import tempfile
+from statistics import median
+
+from lab import interrupt, process
+from lab.case import Case
+from lab.namespace import sweep_abandoned
+from lab.runner import run as run_cases
+from lab.wireguard import ROOT, Missing
+from measure import results
+from measure.implementation import VETH, require
+from measure.nanoseconds import Measured, page
+from measure.revisions import as_user
+from measure.sampled import TAKEN_APART, Sampled, perf
+from measure.turn import Settings, described
+
+PAGE = f"{results.FOLDER}/nanoseconds.md"
+BEGIN, END = "<!-- Made by bench/flame, as far as the next mark. -->", "<!-- Written by hand from here on. -->"
+FLAMEGRAPH = f"{ROOT}/target/tools/bin/inferno-flamegraph"
+# Whose graphs are kept, and the titles of the ends.
+GRAPHS, ENDS = ("adit", "adit-null"), {"a": "sender", "b": "receiver"}
+# Functions below this share, in percent, are not drawn.
+SMALLEST = "0.15"
+# The cipher's own figure: bytes, and packets at a time.
+LENGTH, BATCH = "1424", "45"
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="bench/flame", description="Takes the processor time of a packet apart.")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (3)")
+    parser.add_argument("--seconds", type=int, default=4, help="of each measurement, without and with perf (4)")
+    parser.add_argument("--page", metavar="FILE", help="only write the tables of these results")
+    wanted = parser.parse_args()
+    if wanted.rounds < 1 or wanted.seconds < 1:
+        parser.error("--rounds and --seconds: expected 1 or more")
+    return wanted
+
+
+def require_perf():
+    """Raises Missing if what samples or draws is not there, or may not."""
+    if not os.access(FLAMEGRAPH, os.X_OK):
+        raise Missing("no inferno-flamegraph (bench/flame installs it)")
+    with tempfile.TemporaryDirectory() as folder:
+        code, output = process.run(perf(0.1, f"{folder}/data"), check=False)
+    if code:
+        raise Missing(f"perf cannot sample on this machine: {output.strip()[-200:]}")
+
+
+def cipher(number, path):
+    """What sealing and opening cost alone, by cargo bench: a figure for each cipher."""
+    code, output = as_user("cargo", "bench", "-q", "--locked", "-p", "adit-bench", "--bench", "cipher", quiet=True)
+    rows = [line.split() for line in output.splitlines()]
+    row = next((list(map(float, row)) for row in rows if row[:2] == [LENGTH, BATCH]), None)
+    if code or not row:
+        results.append(path, {"kind": "failure", "round": number, "what": "cipher", "error": f"exit {code}"})
+        return False
+    for name, seal, opened in (("adit", row[3], row[7]), ("adit-gcm", row[5], row[9])):
+        results.append(path, {"kind": "figure", "round": number, "implementation": name, "figure": "flame_cipher",
+                              "value": seal + opened, "detail": {"seal": seal, "open": opened}})
+    return True
+
+
+def turn(number, implementation, settings, folder, path):
+    """A turn as a case of the lab, which gives it namespaces, a process and a limit of its own."""
+    return Case(f"round {number}: {implementation}, taken apart", "that it can be measured and sampled",
+                4 * settings.tcp + 90, "bench",
+                lambda net: Sampled(net, implementation, number, folder, settings, path).run())
+
+
+def measure(wanted, settings, folder, path):
+    """All rounds; 0 if every turn yielded its figures."""
+    code = 0
+    for number in range(1, wanted.rounds + 1):
+        code |= not cipher(number, path)
+        for implementation in (VETH, *TAKEN_APART):
+            code |= bool(run_cases([turn(number, implementation, settings, folder, path)], 1)[1])
+    return code
+
+
+def draw(folder, records):
+    """The flame graphs, their widths in nanoseconds a packet."""
+    measured = Measured(records)
+    for name in GRAPHS:
+        for at, (end, title) in enumerate(ENDS.items()):
+            path = f"{folder}/{name}-{end}.folded"
+            if not os.path.exists(path):
+                continue
+            with open(path) as file:
+                stacks = file.read()
+            count = sum(int(line.rsplit(" ", 1)[1]) for line in stacks.splitlines())
+            nanos = median(measured.cost(name, (at,)).values())
+            words = ["--colors", "java", "--hash", "--minwidth", SMALLEST, "--factor", f"{nanos / count}",
+                     "--countname", "ns a packet", "--title", f"{name}, {title}: {nanos:.0f} ns a packet"]
+            svg = process.run([FLAMEGRAPH, "-q", *words], data=stacks)[1]
+            with open(f"{results.FOLDER}/flame-{name}-{title}.svg", "w") as file:
+                file.write(svg)
+
+
+def write_page(run, records):
+    """Puts the tables between the marks of the page; the rest of it stays as it is."""
+    before, after = "# Where the nanoseconds go\n\n", "\n"
+    if os.path.exists(PAGE):
+        with open(PAGE) as file:
+            before, _, rest = file.read().partition(BEGIN)
+        after = rest.partition(END)[2]
+    with open(PAGE, "w") as file:
+        file.write(before + BEGIN + "\n\n" + "\n".join(page(run, records)) + "\n\n" + END + after)
+
+
+def main():
+    wanted = arguments()
+    if wanted.page:
+        write_page(*results.read(wanted.page))
+        return 0
+    implementations = (VETH, *TAKEN_APART)
+    try:
+        require(implementations)
+        require_perf()
+    except Missing as error:
+        print(f"bench/flame: {error}", file=sys.stderr)
+        return 2
+    sweep_abandoned()
+    interrupt.listen()
+    settings = Settings(tcp=wanted.seconds)
+    path = results.start(implementations, described(settings), False)
+    named = path.replace(".jsonl", "-flame.jsonl")
+    os.rename(path, named)
+    if os.getloadavg()[0] > 0.5:
+        print(f"other programs are busy (load {os.getloadavg()[0]:.1f}): the figures will be noisy")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            code = measure(wanted, settings, folder, named)
+        except interrupt.Interrupted as error:
+            print(error, file=sys.stderr)
+            os.unlink(named)
+            return 128 + error.number
+        run, records = results.read(named)
+        if not code:
+            draw(folder, records)
+            write_page(run, records)
+            print(f"written: {os.path.relpath(PAGE)}, with the flame graphs beside it")
+    print(f"raw results: {os.path.relpath(named)}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
