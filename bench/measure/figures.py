@@ -55,7 +55,8 @@ PLAIN = [
 ODD = [
     *(Figure(f"odd_{key}", ODD_TCP, label, "Gbit/s", MORE, 1e-9) for key, label in {
         "vxlan": "in VXLAN", "segments": "sender without offloads", "stampless": "no timestamps",
-        "ecn_tcp": "ECN", "options": "IPv6 extension header", "jumbo_tcp": "MTU 9000"}.items()),
+        "ecn_tcp": "ECN", "options": "IPv6 extension header", "forwarded": "between hosts behind a and b",
+        "jumbo_tcp": "MTU 9000"}.items()),
     *(Figure(f"odd_{key}", ODD_UDP, label, "1000/s", MORE, 1e-3) for key, label in {
         "single": "1350 bytes, one by one", "mixed": "mixed sizes", "fragments": "4000 bytes, in fragments",
         "ecn_udp": "1392 bytes, ECN", "jumbo_udp": "8892 bytes, MTU 9000"}.items()),

@@ -11,7 +11,7 @@ UDPLOAD, CROWD = f"{ROOT}/target/release/udpload", f"{ROOT}/target/release/crowd
 # adit without a cipher: built for this alone, into a folder of its own.
 PROGRAMS["adit-null"] = [f"{ROOT}/target/null/release/adit-wireguard", "-f"]
 # The released binary, told by its environment to be another: all offloads but the wide cipher, or another cipher.
-VARIANTS = {"adit-library": {"ADIT_OFFLOADS": "tun_tso,tun_uso,udp_gso,udp_gro"},
+VARIANTS = {"adit-library": {"ADIT_OFFLOADS": "tun_tso,tun_uso,tun_steering,udp_gso,udp_gro"},
             "adit-gcm": {"ADIT_CIPHER": "aes-256-gcm"}}
 # A word that a program has in it which understands that.
 UNDERSTOOD = {"adit-library": "wide_cipher", "adit-gcm": "ADIT_CIPHER"}

@@ -32,7 +32,7 @@ class Kind:
 KINDS = {
     "plain": Kind(Plain, {"tcp": 28, "udp": 30, "trips": 7, "memory": 0}, {"tcp": 8, "udp": 6, "trips": 3, "memory": 0},
                   ALL, ALL),
-    "odd": Kind(Odd, {"odd": 60}, {"odd": 16}, ALL, ("veth", "adit", "wireguard-go")),
+    "odd": Kind(Odd, {"odd": 66}, {"odd": 18}, ALL, ("veth", "adit", "wireguard-go")),
     "order": Kind(Order, {"order": 136}, {"order": 128}, TUNNELS, ("adit",)),
     "growth": Kind(Growth, {"growth": 108}, {"growth": 38}, TUNNELS, ("adit", "wireguard-go")),
     "crowd": Kind(Crowd, {"crowd": 20}, {"crowd": 14}, STANDARD, ("adit", "wireguard-go")),

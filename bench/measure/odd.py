@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from lab.process import Failed
 from lab.traffic import ping
 from measure import stream, udp
+from measure.implementation import TUNNELS, VETH
 from measure.look import UDP, TIMESTAMPS, counters, looking
 from measure.tcp import short, tcp
 from measure.turn import MTU, Ends, Turn
@@ -13,6 +14,9 @@ from measure.turn import MTU, Ends, Turn
 SINGLE, CUT, JUMBO = 1350, 4000, 8892
 OUTER, INNER = 9000, 8920
 VXLAN, PORT = 4789, 5300
+# Addresses behind a site: its number, and the host's. Whose devices take super-packets.
+LAN = "10.{0}.7.{1}"
+UNCUT = (VETH, *(name for name in TUNNELS if name.startswith("adit")))
 
 
 class Odd(Turn):
@@ -32,6 +36,7 @@ class Odd(Turn):
             self.figure(self.stampless)
             self.figure(self.marked_stream)
             self.figure(self.options)
+            self.figure(self.forwarded)
             self.figure(self.jumbo)
 
     def looking(self):
@@ -50,13 +55,14 @@ class Odd(Turn):
             udp.ask(self.a, "send", udp.place(self.ends.address()), *words, timeout=20)
         return [packet for packet in packets if packet.protocol == UDP and packet.target_port == udp.PORT]
 
-    def stream(self, key, address, check, **detail):
+    def stream(self, key, address, check, ends=None, **detail):
         """One TCP stream, after a look at a short one: `check` gets its packets on the device of a."""
+        client, server = ends or (self.a, self.b)
         with self.looking() as packets:
-            short(self.a, self.b, address)
+            short(client, server, address)
         assert packets, "no packet was seen"
         check(packets)
-        flow = tcp(self.a, self.b, address, 1, "out", self.settings.tcp, self.settings.omit)
+        flow = tcp(client, server, address, 1, "out", self.settings.tcp, self.settings.omit)
         self.note(key, flow["bits_per_second"], **flow, **detail)
 
     def single(self):
@@ -169,6 +175,39 @@ class Odd(Turn):
         if code:
             raise Failed(f"stream.py: exit {code}: {sink.output()[-300:]}")
         return json.loads(sink.output().strip().splitlines()[-1])
+
+    def forwarded(self):
+        """TCP between hosts behind a and b, which are routers.
+
+            near ---- a ---- wire ---- b ---- far
+        """
+        near, far = hosts = [self.behind(site, name) for site, name in ((self.ends.left, "near"), (self.ends.right, "far"))]
+        address = LAN.format(self.ends.right.number, 2)
+
+        def check(packets):
+            # Behind a tunnel the hosts' own MTU is too long: they have to have been told.
+            route = near.run("ip", "route", "get", address)
+            assert not self.ends.tunnel or f"mtu {self.mtu} " in route, f"no path MTU of {self.mtu}: {route}"
+            longest = max(packet.length for packet in packets)
+            assert longest > self.mtu or self.implementation not in UNCUT, f"only packets of up to {longest} bytes"
+        self.stream("odd_forwarded", address, check, hosts)
+
+    def behind(self, site, name):
+        """A host in a network of its own behind a site. What the other site has behind it is reached through the site."""
+        other = self.ends.pair.other(site)
+        lan, beyond = (LAN.format(one.number, 0) + "/24" for one in (site, other))
+        host, router = self.net.host(name), LAN.format(site.number, 1)
+        self.net.link(host, "lan", site.host, "lan")
+        host.address("lan", LAN.format(site.number, 2) + "/24")
+        host.route(f"default via {router}")
+        site.host.address("lan", f"{router}/24")
+        site.host.forward()
+        if self.ends.tunnel:
+            site.host.route(f"{beyond} dev {site.device.name}")
+            other.device.set("peer", site.keys.public, "allowed-ips", f"{site.allowed_ips()},{lan}")
+        else:
+            site.host.route(f"{beyond} via {self.ends.address(other)}")
+        return host
 
     def jumbo(self):
         """Last: nothing after it has the usual MTU."""
