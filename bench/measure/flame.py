@@ -3,6 +3,7 @@
 bench/flame builds what this needs and starts it; README.md says how to read what comes out.
 """
 import argparse
+import json
 import os
 import sys
 import tempfile
@@ -52,9 +53,21 @@ def require_perf():
         raise Missing(f"perf cannot sample on this machine: {output.strip()[-200:]}")
 
 
-def cipher(number, path):
-    """What sealing and opening cost alone, by cargo bench: a figure for each cipher."""
-    code, output = as_user("cargo", "bench", "-q", "--locked", "-p", "adit-bench", "--bench", "cipher", quiet=True)
+def build_cipher():
+    """The program of the cipher's own benchmark. Raises Missing if it cannot be built."""
+    words = ["cargo", "bench", "--locked", "-p", "adit-bench", "--bench", "cipher", "--no-run", "--message-format", "json"]
+    code, output = as_user(*words)
+    built = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    # Programs that it might use are built with it.
+    program = next((one["executable"] for one in built if one.get("executable") and one["target"]["name"] == "cipher"), None)
+    if code or not program:
+        raise Missing("the cipher's benchmark could not be built")
+    return program
+
+
+def cipher(program, number, path):
+    """What sealing and opening cost alone: a figure for each cipher."""
+    code, output = as_user(program, "--bench", quiet=True)
     rows = [line.split() for line in output.splitlines()]
     row = next((list(map(float, row)) for row in rows if row[:2] == [LENGTH, BATCH]), None)
     if code or not row:
@@ -73,11 +86,11 @@ def turn(number, implementation, settings, folder, path):
                 lambda net: Sampled(net, implementation, number, folder, settings, path).run())
 
 
-def measure(wanted, settings, folder, path):
-    """All rounds; 0 if every turn yielded its figures."""
+def measure(wanted, alone, settings, folder, path):
+    """All rounds; 0 if every turn yielded its figures. `alone` is the cipher's own benchmark."""
     code = 0
     for number in range(1, wanted.rounds + 1):
-        code |= not cipher(number, path)
+        code |= not cipher(alone, number, path)
         for implementation in (VETH, *TAKEN_APART):
             code |= bool(run_cases([turn(number, implementation, settings, folder, path)], 1)[1])
     return code
@@ -122,6 +135,7 @@ def main():
     try:
         require(implementations)
         require_perf()
+        alone = build_cipher()
     except Missing as error:
         print(f"bench/flame: {error}", file=sys.stderr)
         return 2
@@ -135,16 +149,18 @@ def main():
         print(f"other programs are busy (load {os.getloadavg()[0]:.1f}): the figures will be noisy")
     with tempfile.TemporaryDirectory() as folder:
         try:
-            code = measure(wanted, settings, folder, named)
+            code = measure(wanted, alone, settings, folder, named)
         except interrupt.Interrupted as error:
             print(error, file=sys.stderr)
-            os.unlink(named)
-            return 128 + error.number
+            code = 128 + error.number
         run, records = results.read(named)
         if not code:
             draw(folder, records)
             write_page(run, records)
             print(f"written: {os.path.relpath(PAGE)}, with the flame graphs beside it")
+    if not records:
+        os.unlink(named)
+        return code
     print(f"raw results: {os.path.relpath(named)}")
     return code
 

@@ -19,7 +19,7 @@ PARTS = (
     Part("move", USER, "moving bytes (`memmove`)", ("gather", "")),
     Part("sum", USER, "checksums", ("gather", "open")),
     Part("cipher", USER, "cipher", ("seal", "open")),
-    Part("book", USER, "slots, lookup of peer and session, replay window"),
+    Part("book", USER, "the data path's own code: slots, lookups, replay window"),
     Part("join", USER, "joining packets", ("", "open")),
     Part("call", USER, "making system calls"),
     Part("user", USER, "rest"),
@@ -52,6 +52,8 @@ USER_RULES = [(key, re.compile(pattern)) for key, pattern in (
              r"^(readv|writev|read|write|sendmsg|recvmsg|sched_yield|ppoll|poll|syscall)$"),
     ("book", r"^adit::datapath|^adit_(wireguard|replay|packet)::|^adit::clock"),
 )]
+# What has all of a worker's own code in it that the compiler made part of its thread's outermost function.
+LOOP = "std::sys::backtrace::__rust_begin_short_backtrace"
 COPY = re.compile(r"^_?copy_(to|from)_iter$|^rep_movs|^copy_user|^memcpy|^__memcpy|^_?copy_(to|from)_user$")
 SWITCH = re.compile(r"^_?_?schedule(_idle|_hrtimeout_range\w*|_timeout)?$|^finish_task_switch|^preempt_schedule|"
                     r"^(irqentry_exit_to_user_mode|do_sys_poll|do_poll|__x64_sys_p?poll|__x64_sys_sched_yield|"
@@ -76,6 +78,8 @@ def part_of(frames):
 
 
 def user_part(symbols):
+    if symbols[:1] == [LOOP]:
+        return "book"
     for symbol in symbols:
         for key, pattern in USER_RULES:
             if pattern.search(symbol):

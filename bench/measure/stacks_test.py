@@ -62,6 +62,8 @@ class Parts(unittest.TestCase):
         self.check("move", user("__memmove_avx512_unaligned_erms", "adit_packet::segment::segment"))
         self.check("join", user("adit_packet::coalesce::Coalescer::push", "adit::datapath::Inward::open"))
         self.check("book", user("adit_replay::window::Window::accept", "adit::datapath::Inward::open"))
+        self.check("book", user("std::sys::backtrace::__rust_begin_short_backtrace", "clone3"))
+        self.check("user", user("__vdso_clock_gettime", "std::sys::backtrace::__rust_begin_short_backtrace", "clone3"))
         self.check("call", user("__libc_sendmsg", "adit::datapath::Outward::send"))
 
     def test_copies_are_told_from_the_rest_of_each_call(self):
