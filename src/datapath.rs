@@ -36,7 +36,7 @@ use adit_wireguard::{Endpoint, PeerId, Session, Udp};
 
 pub use context::Context;
 pub use drops::{Drops, Reason};
-pub use inbox::{Handshake, Inbox, Note, Taken, UNDER_LOAD};
+pub use inbox::{Closed, Handshake, Inbox, Note, Taken, UNDER_LOAD};
 pub use mailbox::Mailbox;
 pub use table::{Change, Table};
 pub use tally::{Batches, Tally};
@@ -70,6 +70,8 @@ pub struct Outward {
     used: usize,
     slots: Vec<Slot>,
     groups: Vec<Outgoing>,
+    /// The next group to be sealed.
+    unsealed: usize,
     /// The next slot to be sent, and the group that it is in.
     next: (usize, usize),
     /// Slots before this one are sent one by one: their train was refused.
@@ -89,7 +91,16 @@ struct Outgoing {
 impl Default for Outward {
     fn default() -> Self {
         let (slots, groups) = (Vec::with_capacity(SLOTS), Vec::with_capacity(SLOTS));
-        Self { arena: vec![0; ARENA], used: 0, slots, groups, next: (0, 0), singly: 0, apart: false }
+        Self {
+            arena: vec![0; ARENA],
+            used: 0,
+            slots,
+            groups,
+            unsealed: 0,
+            next: (0, 0),
+            singly: 0,
+            apart: false,
+        }
     }
 }
 
@@ -136,7 +147,7 @@ impl Outward {
     fn clear(&mut self) {
         self.slots.clear();
         self.groups.clear();
-        (self.used, self.next, self.singly) = (0, (0, 0), 0);
+        (self.used, self.unsealed, self.next, self.singly) = (0, 0, (0, 0), 0);
     }
 
     /// Finds the peer for what was read to `start`, and cuts it where it is into packets with room around each.
@@ -171,15 +182,16 @@ impl Outward {
         }
     }
 
-    /// Seals the batch in place, or hands a peer's packets to the control thread if there is no session to seal with.
-    pub fn seal<C>(&mut self, context: &mut Context<'_, C>) {
-        context.tally.outward.count(self.slots.len());
-        for group in &mut self.groups {
+    /// Seals the batch in place, or leaves a peer's packets to the control thread if there is no session to seal with. False
+    /// if a session may have come meanwhile: then it is called again after the mailbox was read.
+    pub fn seal<C>(&mut self, context: &mut Context<'_, C>) -> bool {
+        while let Some(group) = self.groups.get_mut(self.unsealed) {
             let slots = &mut self.slots[group.slots.clone()];
             let path = context.table.peer(group.peer).map(|peer| (peer.traffic.clone(), peer.path()));
             let Some((traffic, path)) = path else {
                 slots.iter_mut().for_each(|slot| slot.kept = false);
                 context.drop_slots(Reason::NoRoute, &self.arena, slots);
+                self.unsealed += 1;
                 continue;
             };
             if let Some((session, endpoint)) = path.filter(|(session, _)| session.is_fresh(context.now)) {
@@ -192,17 +204,23 @@ impl Outward {
                     let bytes = slots.iter().map(|slot| slot.len as u64).sum();
                     traffic.note_sent(bytes, true, context.now);
                     group.to = Some(endpoint);
+                    self.unsealed += 1;
                     continue;
                 }
             }
-            for slot in slots {
-                slot.kept = false;
-                let packet = &self.arena[slot.range()];
-                if !context.inbox.unsent(group.peer, packet) {
-                    context.drop(Reason::UnsentQueueFull, packet);
-                }
+            let packets = slots.iter().map(|slot| &self.arena[slot.range()]);
+            let Some(left) = context.inbox.unsent(group.peer, packets, context.table.edition()) else {
+                return false;
+            };
+            slots.iter_mut().for_each(|slot| slot.kept = false);
+            context.drop_slots(Reason::UnsentQueueFull, &self.arena, &slots[left..]);
+            if let Some(peer) = context.table.peer(group.peer) {
+                peer.leave();
             }
+            self.unsealed += 1;
         }
+        context.tally.outward.count(self.slots.len());
+        true
     }
 
     /// Sends what is sealed, equal lengths that follow one another as one train. Stops where the socket has no room; it is

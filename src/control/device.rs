@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use adit_noise::Time;
+use adit_noise::{Now, Time};
 use adit_packet::Ecn;
 use adit_wireguard::uapi::{Change, DeviceStatus, Errno, Request, emit_errno, emit_get};
-use adit_wireguard::{Cipher, Endpoint, Output, PeerId, Refused, Traffic, Tunnel, Udp};
+use adit_wireguard::{Cipher, Endpoint, Output, PeerId, Refused, Session, Traffic, Tunnel, Udp};
 use zeroize::Zeroizing;
 
 use super::carrier::Carrier;
@@ -80,6 +80,8 @@ pub struct Device {
     pub(super) workers: Vec<Worker>,
     pub(super) carrier: Carrier,
     pub(super) tally: Tally,
+    /// Sessions to send with of which the workers do not know yet.
+    unpublished: Vec<(PeerId, Option<Arc<Session>>)>,
     pub(super) other_cipher: OtherCipher,
     loaded_at: Option<Time>,
 }
@@ -105,6 +107,7 @@ impl Device {
             carrier: Carrier::new(workers.len(), offloads),
             workers,
             tally: Tally::new(shared.tracer.clone()),
+            unpublished: Vec::new(),
             shared,
             other_cipher: OtherCipher::default(),
             loaded_at: None,
@@ -122,6 +125,8 @@ impl Device {
                     return;
                 }
             }
+            // Packets that were among the notes have left; now a session that was confirmed among them may be known.
+            self.carry_out();
             for command in commands {
                 if !self.handle_command(command) {
                     return;
@@ -145,12 +150,7 @@ impl Device {
     fn handle_note(&mut self, note: Note) -> bool {
         let now = clock::both();
         match note {
-            Note::Unsent(peer, packet) => {
-                self.catch_up();
-                if let Err(refused) = self.tunnel.handle_unsent(peer, &packet, now) {
-                    self.tally.drop(Reason::Protocol(refused), &packet, now.mono);
-                }
-            }
+            Note::Unsent(peer, packet) => self.handle_unsent(peer, &packet, now),
             Note::Want(peer) => self.tunnel.handle_want(peer, now),
             Note::Confirmed(index) => self.tunnel.handle_confirmed(index, now),
             Note::Gone => {
@@ -158,8 +158,15 @@ impl Device {
                 return false;
             }
         }
-        self.carry_out();
+        self.put_out();
         true
+    }
+
+    fn handle_unsent(&mut self, peer: PeerId, packet: &[u8], now: Now) {
+        self.catch_up();
+        if let Err(refused) = self.tunnel.handle_unsent(peer, packet, now) {
+            self.tally.drop(Reason::Protocol(refused), packet, now.mono);
+        }
     }
 
     /// A packet left the device, so it must be up: the kernel's word of that may come later than the packet.
@@ -208,8 +215,35 @@ impl Device {
         }
     }
 
-    /// Does what the tunnel puts out, in its order: a session is posted before the message that brings its first packet.
+    /// Does what the tunnel puts out, and has the workers know what to send with.
     fn carry_out(&mut self) {
+        self.put_out();
+        if !self.unpublished.is_empty() {
+            self.publish();
+        }
+    }
+
+    /// Tells the workers what to send with, once no packet is left in the inbox that they would overtake then. Those that have
+    /// another one for it wait meanwhile, which is as long as it takes to send what the inbox may hold.
+    fn publish(&mut self) {
+        let inbox = self.shared.inbox.clone();
+        let mut closed = inbox.close();
+        let now = clock::both();
+        for (peer, packet) in closed.take_unsent() {
+            self.handle_unsent(peer, &packet, now);
+            self.put_out();
+        }
+        for (peer, session) in std::mem::take(&mut self.unpublished) {
+            self.post(&Letter::Table(datapath::Change::Current(peer, session)));
+        }
+        self.post(&Letter::Table(datapath::Change::Edition(closed.next_edition())));
+        drop(closed);
+        self.workers.iter().for_each(Worker::wake);
+    }
+
+    /// Does what the tunnel puts out, in its order: a session is posted before the message that brings its first packet. What
+    /// to send with is left to [`Self::publish`].
+    fn put_out(&mut self) {
         let mut posted = false;
         while let Some(output) = self.tunnel.poll_output() {
             let change = match output {
@@ -229,7 +263,10 @@ impl Device {
                     datapath::Change::Peer(id, traffic)
                 }
                 Output::Session(index, session) => datapath::Change::Session(index, session),
-                Output::Current(id, session) => datapath::Change::Current(id, session),
+                Output::Current(id, session) => {
+                    self.unpublished.push((id, session));
+                    continue;
+                }
                 Output::Routes(routes) => datapath::Change::Routes(routes),
             };
             self.post(&Letter::Table(change));
@@ -404,7 +441,7 @@ impl Device {
         self.share_sockets();
         // Without sockets there is nothing to try, and so nothing to wait for once there are some.
         self.tunnel.set_up(carried, clock::both());
-        self.carry_out();
+        self.put_out();
         self.shared.rises.fetch_add(up.into(), Ordering::Relaxed);
         let state = if up { "up" } else { "down" };
         tracing::info!("{}: {state}, port {}", self.name, self.carrier.port());

@@ -1,10 +1,18 @@
 //! From the workers to the control thread: handshakes, packets without a session, and wishes. Every part is bounded.
+//!
+//! A worker may no more overtake its own packets that wait here than those that wait with the control thread. So a session
+//! to send with is published while the inbox is [closed](Closed): the control thread sends what is still in it, posts the
+//! session to all workers, and counts an edition. A worker that has a packet for the inbox names the edition that it knows;
+//! if there is a newer one its packet is not taken, for it may have a session by now. Whoever seals, with a session that it
+//! knows, is not concerned.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use adit_wireguard::{Endpoint, PeerId};
+
+use super::sync::{Condvar, Mutex, MutexGuard, lock};
 
 /// Handshake messages that wait at most, as in the kernel.
 const HANDSHAKES: usize = 4_096;
@@ -53,7 +61,33 @@ struct Queues<C> {
     handshakes: VecDeque<Handshake>,
     notes: VecDeque<Note>,
     unsent: usize,
+    edition: u64,
     commands: VecDeque<C>,
+}
+
+/// The inbox while nobody else can leave anything in it.
+#[derive(Debug)]
+pub struct Closed<'a, C>(MutexGuard<'a, Queues<C>>);
+
+impl<C> Closed<'_, C> {
+    /// Takes the packets without a session, in order of arrival.
+    pub fn take_unsent(&mut self) -> Vec<(PeerId, Vec<u8>)> {
+        let mut taken = Vec::new();
+        for note in std::mem::take(&mut self.0.notes) {
+            match note {
+                Note::Unsent(peer, packet) => taken.push((peer, packet)),
+                Note::Want(_) | Note::Confirmed(_) | Note::Gone => self.0.notes.push_back(note),
+            }
+        }
+        self.0.unsent = 0;
+        taken
+    }
+
+    /// Counts one more edition of the sessions to send with. What is new in it is posted before the inbox opens.
+    pub fn next_edition(&mut self) -> u64 {
+        self.0.edition += 1;
+        self.0.edition
+    }
 }
 
 /// What one look at the inbox brought.
@@ -75,6 +109,7 @@ impl<C> Default for Inbox<C> {
             handshakes: VecDeque::new(),
             notes: VecDeque::new(),
             unsent: 0,
+            edition: 0,
             commands: VecDeque::new(),
         };
         Self { queues: Mutex::new(queues), filled: Condvar::new(), emptied: Condvar::new() }
@@ -83,7 +118,12 @@ impl<C> Default for Inbox<C> {
 
 impl<C> Inbox<C> {
     fn lock(&self) -> MutexGuard<'_, Queues<C>> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queues)
+    }
+
+    /// Closes the inbox until what is returned is dropped.
+    pub fn close(&self) -> Closed<'_, C> {
+        Closed(self.lock())
     }
 
     /// Leaves a handshake message; false if too many wait.
@@ -102,17 +142,30 @@ impl<C> Inbox<C> {
         true
     }
 
-    /// Leaves a packet for a peer without a session; false if too many wait.
+    /// Leaves packets for a peer without a session; how many, from the first on, before too many wait. `None` if the sessions
+    /// to send with are of a newer edition than the worker's: it reads its mailbox first.
     #[must_use]
-    pub fn unsent(&self, peer: PeerId, packet: &[u8]) -> bool {
+    pub fn unsent<'p>(
+        &self,
+        peer: PeerId,
+        packets: impl Iterator<Item = &'p [u8]>,
+        edition: u64,
+    ) -> Option<usize> {
         let mut queues = self.lock();
-        if queues.unsent + packet.len() > UNSENT {
-            return false;
+        if queues.edition > edition {
+            return None;
         }
-        queues.unsent += packet.len();
-        queues.notes.push_back(Note::Unsent(peer, packet.to_vec()));
+        let mut left = 0;
+        for packet in packets {
+            if queues.unsent + packet.len() > UNSENT {
+                break;
+            }
+            queues.unsent += packet.len();
+            queues.notes.push_back(Note::Unsent(peer, packet.to_vec()));
+            left += 1;
+        }
         self.filled.notify_one();
-        true
+        Some(left)
     }
 
     /// Leaves a note.
@@ -127,9 +180,14 @@ impl<C> Inbox<C> {
     pub fn command(&self, command: C) {
         let mut queues = self.lock();
         if queues.commands.len() >= COMMANDS {
-            let full = |queues: &mut Queues<C>| queues.commands.len() >= COMMANDS;
-            let waited = self.emptied.wait_timeout_while(queues, PATIENCE, full);
-            queues = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let end = Instant::now() + PATIENCE;
+            loop {
+                let left = end.saturating_duration_since(Instant::now());
+                if queues.commands.len() < COMMANDS || left.is_zero() {
+                    break;
+                }
+                queues = self.emptied.wait_timeout(queues, left).unwrap_or_else(PoisonError::into_inner).0;
+            }
         }
         queues.commands.push_back(command);
         self.filled.notify_one();
@@ -171,7 +229,58 @@ impl<C> Inbox<C> {
     }
 }
 
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::sync::Arc;
+    use loom::thread;
+
+    use super::{Inbox, PeerId};
+    use crate::datapath::Mailbox;
+    use crate::datapath::sync::{Mutex, lock};
+
+    const PACKETS: u8 = 3;
+
+    /// The network is a list.
+    #[test]
+    fn packets_leave_in_order_although_a_session_comes_between() {
+        loom::model(|| {
+            let peer = PeerId::new(1);
+            let inbox = Arc::new(Inbox::<()>::default());
+            let (mailbox, wire) = (Arc::new(Mailbox::default()), Arc::new(Mutex::new(Vec::new())));
+            let control = {
+                let (inbox, mailbox, wire) = (inbox.clone(), mailbox.clone(), wire.clone());
+                thread::spawn(move || {
+                    let send = |packet: Vec<u8>| lock(&wire).push(packet[0]);
+                    let mut closed = inbox.close();
+                    closed.take_unsent().into_iter().for_each(|(_, packet)| send(packet));
+                    mailbox.post(closed.next_edition());
+                })
+            };
+            let mut edition = 0;
+            for number in 0..PACKETS {
+                loop {
+                    mailbox.collect(|newer| edition = newer);
+                    if edition > 0 {
+                        lock(&wire).push(number);
+                        break;
+                    }
+                    if inbox.unsent(peer, [[number].as_slice()].into_iter(), edition).is_some() {
+                        break;
+                    }
+                }
+            }
+            control.join().unwrap();
+            let left = inbox.close().take_unsent();
+            let wire = lock(&wire).clone();
+            assert!(wire.is_sorted(), "{wire:?}");
+            assert!(left.is_empty(), "{left:?} were overtaken by what is in {wire:?}");
+            assert_eq!(wire.len(), usize::from(PACKETS));
+        });
+    }
+}
+
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use super::*;
 
@@ -188,6 +297,23 @@ mod tests {
         let taken = inbox.take(16, None);
         assert_eq!((taken.notes.len(), taken.handshakes.len(), taken.depth), (1, 16, HANDSHAKES));
         assert!(inbox.handshake(from(), &[0; 148]));
+    }
+
+    #[test]
+    fn the_inbox_takes_no_packet_of_a_worker_that_does_not_know_the_newest_edition() {
+        let (inbox, peer, packet) = (Inbox::<()>::default(), PeerId::new(1), [7; 20]);
+        let leave = |edition| inbox.unsent(peer, [packet.as_slice(); 2].into_iter(), edition);
+        assert_eq!(leave(0), Some(2));
+        inbox.note(Note::Confirmed(3));
+        assert_eq!(leave(0), Some(2));
+        let mut closed = inbox.close();
+        assert_eq!(closed.take_unsent(), vec![(peer, packet.to_vec()); 4]);
+        let edition = closed.next_edition();
+        drop(closed);
+        assert_eq!((leave(0), leave(edition)), (None, Some(2)));
+        let mut expected = vec![Note::Confirmed(3)];
+        expected.extend(vec![Note::Unsent(peer, packet.to_vec()); 2]);
+        assert_eq!(inbox.take(0, None).notes, expected);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum Change {
     Session(u32, Option<Arc<Session>>),
     /// The session to send with, if any.
     Current(PeerId, Option<Arc<Session>>),
+    /// The sessions to send with are now those of this edition (see [`super::Inbox`]).
+    Edition(u64),
     /// The first packet came under a session that the peer began.
     Confirmed(Arc<Session>),
     /// Who has which addresses.
@@ -28,6 +30,7 @@ pub struct Table {
     peers: HashMap<PeerId, Peer>,
     sessions: HashMap<u32, Arc<Session>>,
     routes: Arc<AllowedIps<PeerId>>,
+    edition: u64,
 }
 
 /// A peer as a worker sees it.
@@ -55,6 +58,7 @@ impl Table {
                     peer.current = session;
                 }
             }
+            Change::Edition(edition) => self.edition = edition,
             Change::Confirmed(session) => self.confirm(&session),
             Change::Routes(routes) => self.routes = routes,
         }
@@ -69,6 +73,12 @@ impl Table {
         {
             *current = session.clone();
         }
+    }
+
+    /// The edition of the sessions to send with.
+    #[must_use]
+    pub fn edition(&self) -> u64 {
+        self.edition
     }
 
     /// The peer that an inner address belongs to.
@@ -118,6 +128,12 @@ impl Peer {
     pub fn path(&mut self) -> Option<(&Arc<Session>, Endpoint)> {
         let endpoint = self.endpoint.read(&self.traffic.endpoint)?;
         Some((self.current.as_ref()?, endpoint))
+    }
+
+    /// Packets for the peer are left to the control thread, until it says what to send with: not even a session that is
+    /// confirmed meanwhile, lest they be overtaken.
+    pub fn leave(&mut self) {
+        self.current = None;
     }
 
     /// An authentic packet came from here: answers go there from now on.

@@ -29,6 +29,7 @@ macro_rules! context {
 }
 
 // They use the macro.
+mod order;
 mod rest;
 mod tally;
 
@@ -72,8 +73,8 @@ impl Side {
         (Self::new(1, 2, 7, 8), Self::new(2, 1, 8, 7))
     }
 
-    /// Seals packets as if the device had handed them over, and returns the datagrams.
-    fn seal(&mut self, packets: &[(VirtioNetHdr, Vec<u8>)]) -> Vec<Vec<u8>> {
+    /// Gathers packets as if the device had handed them over.
+    fn gather(&mut self, packets: &[(VirtioNetHdr, Vec<u8>)]) {
         let (outward, mut context) = (&mut self.outward, context!(self.table, self.tally, self.inbox));
         outward.clear();
         for (header, packet) in packets {
@@ -82,7 +83,13 @@ impl Side {
             outward.arena[start..start + packet.len()].copy_from_slice(packet);
             outward.admit(start, packet.len(), &mut context);
         }
-        outward.seal(&mut context);
+    }
+
+    /// Gathers packets and seals them, and returns the datagrams.
+    fn seal(&mut self, packets: &[(VirtioNetHdr, Vec<u8>)]) -> Vec<Vec<u8>> {
+        self.gather(packets);
+        let (outward, mut context) = (&mut self.outward, context!(self.table, self.tally, self.inbox));
+        assert!(outward.seal(&mut context), "a session came");
         let kept = outward.slots.iter().filter(|slot| slot.kept);
         kept.map(|slot| outward.arena[slot.range()].to_vec()).collect()
     }

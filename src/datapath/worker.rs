@@ -211,9 +211,11 @@ impl<C> Side<C> {
         let mut busy = false;
         if !outward.is_blocked() {
             busy = outward.gather(&self.tun, context!(self))?;
-            // A session that was confirmed by the packet which one of these answers.
+            // A session that was confirmed by the packet which one of these answers, or that came at this very moment.
             self.collect();
-            outward.seal(context!(self));
+            while !outward.seal(context!(self)) {
+                self.collect();
+            }
         }
         match &self.socket {
             Some(socket) => outward.send(socket, context!(self)),

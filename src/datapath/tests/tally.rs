@@ -91,7 +91,8 @@ fn each_packet_to_a_peer_that_is_gone_is_shown() {
 fn a_packet_that_may_not_wait_for_a_session_is_shown() {
     let (mut a, tracer) = watched(Side::pair().0);
     a.table.apply(Change::Current(PeerId::new(1), None));
-    while a.inbox.unsent(PeerId::new(1), &[0; 20]) {}
+    let packet: &[u8] = &[0; 20];
+    while a.inbox.unsent(PeerId::new(1), [packet].into_iter(), 0) == Some(1) {}
     assert!(a.seal(&[plain(100)]).is_empty());
     assert_shown(&a, &tracer, &[shown(Reason::UnsentQueueFull, &plain(100).1)]);
 }
