@@ -4,6 +4,7 @@ use core::ops::Range;
 
 use crate::Sum;
 use crate::coalesce::Limits;
+use crate::ethernet::EthernetHeader;
 use crate::field::{u16_at, u32_at};
 use crate::flow::Key;
 use crate::ip::{self, IpHeader, Version};
@@ -45,6 +46,38 @@ pub(crate) struct Candidate {
     pub(crate) dont_fragment: bool,
 }
 
+/// Sorts `frame` by its headers, and tells where the IP packet in it lies.
+///
+/// Only frames for a single station are candidates. What lies behind the packet is no part of it if it is padding, and
+/// keeps the frame from being joined if not.
+pub(crate) fn examine_frame(frame: &[u8], limits: &Limits) -> (Kind, Range<usize>) {
+    let stranger = (Kind::Stranger, 0..frame.len());
+    let Some(link) = EthernetHeader::parse(frame) else {
+        return stranger;
+    };
+    let Some(at) = link.packet(frame) else {
+        return stranger;
+    };
+    let Some(packet) = frame.get(at.clone()) else {
+        return stranger;
+    };
+    let joinable = !link.group && (at.end == frame.len() || link.is_padded(frame.len()));
+    let mut kind = examine(packet, limits);
+    if let Kind::Candidate(Candidate { key, .. }) = &kind
+        && !joinable
+    {
+        kind = Kind::Single(*key);
+    }
+    match &mut kind {
+        Kind::Stranger => {}
+        // At most 22 bytes.
+        Kind::Portless(key) | Kind::Single(key) | Kind::Candidate(Candidate { key, .. }) => {
+            key.link = link.header_len as u8;
+        }
+    }
+    (kind, at)
+}
+
 /// Sorts `packet` by its headers; its checksums are left to [`Candidate::verify`].
 pub(crate) fn examine(packet: &[u8], limits: &Limits) -> Kind {
     let Some(ip) = IpHeader::parse(packet) else {
@@ -79,7 +112,7 @@ fn portless(packet: &[u8], ip: &IpHeader) -> Option<Key> {
         Version::V4 => *addresses.first_chunk_mut::<8>()? = *from.first_chunk()?,
         Version::V6 => addresses = *from.first_chunk()?,
     }
-    Some(Key { version: ip.version, protocol: ip.protocol, ports: [0; 4], addresses })
+    Some(Key { link: 0, version: ip.version, protocol: ip.protocol, ports: [0; 4], addresses })
 }
 
 impl Candidate {

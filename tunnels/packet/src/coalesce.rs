@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::Sum;
-use crate::candidate::{Candidate, Kind, examine};
+use crate::candidate::{Candidate, Kind, examine, examine_frame};
 use crate::field::{put_u16, u16_at};
 use crate::flow::{Flow, Flows};
 use crate::ip::{self, V6_LEN, Version};
@@ -17,7 +17,7 @@ pub struct Limits {
     pub tcp: bool,
     /// Join UDP datagrams (`TUN_F_USO4`, `TUN_F_USO6`, Linux 6.2).
     pub udp: bool,
-    /// Bytes of a super-packet, IP header included, in both families. At most 65,535.
+    /// Bytes of a super-packet, IP header included, in both families; an Ethernet header does not count. At most 65,535.
     pub max_len: usize,
     /// Packets in a super-packet; UDP never has more than 64. With the virtio header, a `writev` of
     /// the pieces needs one vector more.
@@ -57,6 +57,11 @@ pub enum Refused {
 /// [`segment()`](crate::segment()) writes anew, all checksums right. Only the IPv4 identification of
 /// packets that may not be fragmented is not restored (RFC 6864, section 4.1). All other packets go
 /// out alone, as they are. A flow's packets never change their order; flows may overtake each other.
+///
+/// Frames are joined if their packets are, and their Ethernet headers are equal. Those for more than one station go out
+/// alone, as do those that carry no IP packet, which are of no flow. Padding up to the minimum length of a frame
+/// ([`ethernet`](crate::ethernet)) is left off when frames are joined; one that goes out alone keeps it, and one with
+/// more than padding behind its packet goes out alone.
 #[derive(Debug)]
 pub struct Coalescer {
     limits: Limits,
@@ -82,20 +87,22 @@ impl Coalescer {
     /// # Errors
     /// [`Refused`]; nothing changed then.
     pub fn push(&mut self, arena: &[u8], at: Range<usize>) -> Result<(), Refused> {
-        if self.packets.len() >= self.limits.capacity {
-            return Err(Refused::Full);
-        }
-        let packet = arena.get(at.clone()).ok_or(Refused::OutOfBounds)?;
-        match examine(packet, &self.limits) {
-            Kind::Stranger => {}
-            Kind::Portless(key) => self.flows.close_between(&key),
-            Kind::Single(key) => self.flows.close(&key),
-            Kind::Candidate(candidate) => {
-                self.take(arena, packet, at, &candidate);
-                return Ok(());
-            }
-        }
-        self.add_item(at, None);
+        let packet = self.admit(arena, &at)?;
+        let kind = examine(packet, &self.limits);
+        self.sort(arena, Pushed { at, link: &[], packet }, kind);
+        Ok(())
+    }
+
+    /// Takes the Ethernet frame at `at`, with its padding, as [`push`](Self::push) does a packet.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing changed then.
+    pub fn push_frame(&mut self, arena: &[u8], at: Range<usize>) -> Result<(), Refused> {
+        let frame = self.admit(arena, &at)?;
+        let (kind, place) = examine_frame(frame, &self.limits);
+        let (link, rest) = frame.split_at_checked(place.start).ok_or(Refused::OutOfBounds)?;
+        let packet = rest.get(..place.len()).ok_or(Refused::OutOfBounds)?;
+        self.sort(arena, Pushed { at, link, packet }, kind);
         Ok(())
     }
 
@@ -104,12 +111,13 @@ impl Coalescer {
     pub fn finish(&mut self, arena: &mut [u8]) {
         self.flows.clear();
         for item in self.items.iter().filter(|item| item.count > 1) {
-            let first = self.packets.get(item.first).and_then(|packet| {
-                let end = packet.at.start.checked_add(item.shape?.header_len)?;
-                arena.get_mut(packet.at.start..end)
-            });
-            if let (Some(headers), Some(shape)) = (first, item.shape) {
-                // `None` would mean that the arena is another one.
+            let (Some(first), Some(shape)) = (self.packets.get_mut(item.first), item.shape) else {
+                continue;
+            };
+            let ip = first.at.start + usize::from(shape.link);
+            first.at.end = ip + shape.header_len + shape.size;
+            // `None` would mean that the arena is another one.
+            if let Some(headers) = arena.get_mut(ip..ip + shape.header_len) {
                 let _ = shape.emit(headers, item.len, item.push);
             }
         }
@@ -137,22 +145,46 @@ impl Coalescer {
         self.packets.is_empty()
     }
 
+    fn admit<'a>(&self, arena: &'a [u8], at: &Range<usize>) -> Result<&'a [u8], Refused> {
+        if self.packets.len() >= self.limits.capacity {
+            return Err(Refused::Full);
+        }
+        arena.get(at.clone()).ok_or(Refused::OutOfBounds)
+    }
+
+    // A copy for packets and one for frames: without a link header nothing is left of it.
+    #[inline(always)]
+    fn sort(&mut self, arena: &[u8], pushed: Pushed<'_>, kind: Kind) {
+        match kind {
+            Kind::Stranger => {}
+            Kind::Portless(key) => self.flows.close_between(&key),
+            Kind::Single(key) => self.flows.close(&key),
+            Kind::Candidate(candidate) => return self.take(arena, pushed, &candidate),
+        }
+        self.add_item(pushed.at, None);
+    }
+
     /// Joins a candidate to its flow's open item, or else gives it its own.
-    fn take(&mut self, arena: &[u8], packet: &[u8], at: Range<usize>, candidate: &Candidate) {
+    #[inline(always)]
+    fn take(&mut self, arena: &[u8], pushed: Pushed<'_>, candidate: &Candidate) {
+        let Pushed { at, link, packet } = pushed;
         let sound = candidate.verify(packet);
+        let first = at.start + link.len();
         if let Some(flow) = self.flows.find(&candidate.key) {
-            let joins = sound && flow.accepts(arena, packet, candidate, &self.limits);
+            let joins = sound
+                && flow.accepts(arena, packet, candidate, &self.limits)
+                && (link.is_empty() || flow.same_link(arena, link));
             let item = flow.item;
             let stays_open = joins && flow.extend(candidate);
             if !stays_open {
                 self.flows.close(&candidate.key);
             }
             if joins {
-                return self.join(item, at, candidate);
+                return self.join(item, at.start..first + packet.len(), candidate);
             }
         }
         let opens = sound && !candidate.push;
-        let flow = Flow::new(candidate, self.items.len(), &at);
+        let flow = Flow::new(candidate, self.items.len(), first);
         self.add_item(at, Some(candidate));
         if opens {
             self.flows.open(flow);
@@ -161,14 +193,9 @@ impl Coalescer {
 
     fn add_item(&mut self, at: Range<usize>, candidate: Option<&Candidate>) {
         let first = self.packets.len();
-        self.items.push(Joined {
-            first,
-            last: first,
-            count: 1,
-            len: at.len(),
-            push: false,
-            shape: candidate.map(Shape::of),
-        });
+        let shape = candidate.map(Shape::of);
+        let len = shape.map_or(0, |shape| shape.header_len + shape.size);
+        self.items.push(Joined { first, last: first, count: 1, len, push: false, shape });
         self.packets.push(Packet { at, next: None });
     }
 
@@ -187,6 +214,17 @@ impl Coalescer {
     }
 }
 
+/// What was pushed: a packet, or a frame around one.
+#[derive(Debug)]
+struct Pushed<'a> {
+    /// Where all of it lies in the arena.
+    at: Range<usize>,
+    /// The Ethernet header; empty if there is none.
+    link: &'a [u8],
+    /// What follows it, without padding.
+    packet: &'a [u8],
+}
+
 /// A packet in the arena, and the one that follows it in its item.
 #[derive(Debug)]
 struct Packet {
@@ -201,7 +239,7 @@ struct Joined {
     first: usize,
     last: usize,
     count: usize,
-    /// Bytes of the super-packet.
+    /// Bytes of the super-packet without an Ethernet header, if there is a shape.
     len: usize,
     push: bool,
     /// What the headers look like; `None` if nothing can join.
@@ -211,9 +249,12 @@ struct Joined {
 /// The headers of a super-packet.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
+    /// Bytes of the Ethernet header.
+    link: u8,
     version: Version,
     transport: Transport,
     ip_len: usize,
+    /// Bytes of IP and transport header.
     header_len: usize,
     /// Bytes of payload in all packets but the last.
     size: usize,
@@ -222,6 +263,7 @@ struct Shape {
 impl Shape {
     fn of(candidate: &Candidate) -> Self {
         Self {
+            link: candidate.key.link,
             version: candidate.key.version,
             transport: candidate.transport,
             ip_len: candidate.ip_len,
@@ -230,7 +272,7 @@ impl Shape {
         }
     }
 
-    /// Makes the headers of the first packet those of a super-packet of `len` bytes.
+    /// Makes the IP and transport headers of the first packet those of a super-packet of `len` bytes.
     fn emit(&self, headers: &mut [u8], len: usize, push: bool) -> Option<()> {
         let data_len = u16::try_from(len - self.ip_len).ok()?;
         match self.version {
@@ -257,7 +299,8 @@ impl Shape {
     }
 
     fn virtio(&self) -> VirtioNetHdr {
-        // All of these come from within one packet of at most 65,535 bytes.
+        let link = u16::from(self.link);
+        // All of these come from within the headers, or one packet of at most 65,535 bytes.
         VirtioNetHdr {
             flags: virtio::NEEDS_CSUM,
             gso_type: match (self.transport, self.version) {
@@ -265,9 +308,9 @@ impl Shape {
                 (Transport::Tcp, Version::V6) => virtio::GSO_TCPV6,
                 (Transport::Udp, _) => virtio::GSO_UDP_L4,
             },
-            hdr_len: self.header_len as u16,
+            hdr_len: link + self.header_len as u16,
             gso_size: self.size as u16,
-            csum_start: self.ip_len as u16,
+            csum_start: link + self.ip_len as u16,
             csum_offset: self.transport.checksum_offset() as u16,
         }
     }
@@ -291,7 +334,7 @@ impl<'a> Iterator for Items<'a> {
             next: Some(item.first),
             left: item.count,
             skip: 0,
-            header_len: shape.map_or(0, |shape| shape.header_len),
+            header_len: shape.map_or(0, |shape| usize::from(shape.link) + shape.header_len),
         };
         Some((shape.map_or_else(VirtioNetHdr::default, |shape| shape.virtio()), pieces))
     }

@@ -1,7 +1,5 @@
 //! The flows that a packet may still join.
 
-use core::ops::Range;
-
 use crate::candidate::Candidate;
 use crate::coalesce::Limits;
 use crate::ip::Version;
@@ -17,6 +15,8 @@ const MAX_UDP_SEGMENTS: usize = 64;
 /// Which flow a packet belongs to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Key {
+    /// Bytes of the Ethernet header; 0 of a TUN device's packets.
+    pub(crate) link: u8,
     pub(crate) version: Version,
     pub(crate) protocol: u8,
     /// Source and destination port as they adjoin in the header.
@@ -27,7 +27,7 @@ pub(crate) struct Key {
 
 impl Key {
     fn same_addresses(&self, other: &Self) -> bool {
-        self.version == other.version && self.addresses == other.addresses
+        self.link == other.link && self.version == other.version && self.addresses == other.addresses
     }
 }
 
@@ -37,24 +37,25 @@ pub(crate) struct Flow {
     key: Key,
     /// Index of the item in the coalescer.
     pub(crate) item: usize,
-    /// Where the item's first packet begins in the arena.
+    /// Where the item's first packet begins in the arena, behind its Ethernet header.
     first: usize,
     /// Bytes of payload of all packets but the last.
     size: usize,
     /// Packets so far.
     count: usize,
-    /// Bytes of the super-packet so far.
+    /// Bytes of the super-packet so far, without an Ethernet header.
     len: usize,
     next_sequence: u32,
     next_id: u16,
 }
 
 impl Flow {
-    pub(crate) fn new(candidate: &Candidate, item: usize, at: &Range<usize>) -> Self {
+    /// A flow that begins with the packet at `first` in the arena.
+    pub(crate) fn new(candidate: &Candidate, item: usize, first: usize) -> Self {
         Self {
             key: candidate.key,
             item,
-            first: at.start,
+            first,
             size: candidate.payload_len,
             count: 1,
             len: candidate.header_len + candidate.payload_len,
@@ -83,6 +84,11 @@ impl Flow {
             && arena
                 .get(self.first..self.first + candidate.header_len)
                 .is_some_and(|first| candidate.same_header(first, packet))
+    }
+
+    /// Whether the Ethernet header `link`, as long as those of this flow are, is theirs.
+    pub(crate) fn same_link(&self, arena: &[u8], link: &[u8]) -> bool {
+        arena.get(..self.first).is_some_and(|ahead| ahead.ends_with(link))
     }
 
     /// Counts `candidate` in; returns whether another one may follow it.

@@ -3,8 +3,10 @@
 //! On the way in from a TUN device, [`segment()`] cuts a super-packet in place into the packets that
 //! go on the wire. On the way out to it, [`Coalescer`] joins opened packets of one flow into the
 //! super-packet that one write hands to the kernel. [`VirtioNetHdr`] is what stands before either.
-//! Beside them: the Internet checksum ([`checksum`]), as much of IP as a tunnel needs ([`ip`]), and
-//! explicit congestion notification across a tunnel ([`Ecn`]).
+//! Of a TAP device, [`segment_frame()`] and [`Coalescer::push_frame`] take the same packets behind
+//! their Ethernet headers. Beside them: the Internet checksum ([`checksum`]), as much of IP ([`ip`])
+//! and Ethernet ([`ethernet`]) as a tunnel needs, and explicit congestion notification across a
+//! tunnel ([`Ecn`]).
 //!
 //! ```text
 //!          read                                                    write, one writev
@@ -20,6 +22,7 @@
 
 pub mod checksum;
 pub mod ecn;
+pub mod ethernet;
 pub mod ip;
 pub mod virtio;
 
@@ -34,7 +37,8 @@ mod transport;
 pub use checksum::Sum;
 pub use coalesce::{Coalescer, Items, Limits, Pieces, Refused};
 pub use ecn::{CongestionDropped, Ecn};
+pub use ethernet::EthernetHeader;
 pub use ip::{IpHeader, Version};
-pub use segment::{Error, MAX_SEGMENTS, Segments, segment};
+pub use segment::{Error, MAX_SEGMENTS, Segments, segment, segment_frame};
 pub use slot::Slot;
 pub use virtio::VirtioNetHdr;

@@ -1,12 +1,15 @@
-//! Segmentation of a TUN super-packet, in place.
+//! Segmentation of a super-packet of a TUN or TAP device, in place.
 //!
 //! ```text
 //!  before  |headers|aaaaaaaa|bbbbbbbb|cccc|                  free room                     |
 //!  after   |headers|aaaaaaaa| gap |headers|bbbbbbbb| gap |headers|cccc| gap and unused room |
 //!          |<------- stride ----->|<------ stride ------>|<------ stride ------>|
 //! ```
+//!
+//! A TAP device's headers begin with that of Ethernet.
 
 use crate::Sum;
+use crate::ethernet::EthernetHeader;
 use crate::field::{put_u16, put_u32, u16_at, u32_at};
 use crate::ip::{self, IpHeader, V6_LEN, Version};
 use crate::transport::{TCP_FLAGS, TCP_SEQUENCE, Transport, UDP_LENGTH, flag};
@@ -107,18 +110,72 @@ pub fn segment(
     hdr: &VirtioNetHdr,
     stride: impl FnOnce(usize) -> usize,
 ) -> Result<Segments, Error> {
-    let room = buf.len();
-    let packet = buf.get_mut(..len).ok_or(Error::Truncated)?;
     if hdr.gso_type == virtio::GSO_NONE {
-        let segments = Segments::lay_out(1, len, len, stride, room)?;
-        if hdr.flags & virtio::NEEDS_CSUM != 0 {
-            complete_checksum(packet, hdr).ok_or(Error::Truncated)?;
-        }
-        return Ok(segments);
+        lone(buf, len, len, hdr, stride)
+    } else {
+        several(buf, len, 0, hdr, stride)
     }
+}
 
+/// Cuts the Ethernet frame in `buf[..len]` as [`segment()`] does a packet: the IP packet in it is
+/// cut, and each segment begins with the whole Ethernet header, up to two VLAN tags included.
+///
+/// `hdr` counts from the frame's first byte (Virtio 1.2, section 5.1.6.2), and `stride` is given the
+/// length of a full frame. Segments may be shorter than [`MIN_FRAME`](crate::ethernet::MIN_FRAME).
+/// Any frame may come alone, also one that carries no IP packet. A partial checksum does not cover
+/// the padding behind an IP packet.
+///
+/// # Errors
+/// See [`Error`]. The buffer is untouched then.
+pub fn segment_frame(
+    buf: &mut [u8],
+    len: usize,
+    hdr: &VirtioNetHdr,
+    stride: impl FnOnce(usize) -> usize,
+) -> Result<Segments, Error> {
+    let frame = buf.get(..len).ok_or(Error::Truncated)?;
+    let link = EthernetHeader::parse(frame);
+    if hdr.gso_type == virtio::GSO_NONE {
+        let packet = link.and_then(|link| link.packet(frame));
+        return lone(buf, len, packet.map_or(len, |packet| packet.end), hdr, stride);
+    }
+    let link = link.ok_or(Error::Truncated)?;
+    let version = frame.get(link.header_len..).and_then(Version::of);
+    if version.is_none() || version != link.version() {
+        return Err(Error::BadGso);
+    }
+    several(buf, len, link.header_len, hdr, stride)
+}
+
+/// Leaves `buf[..len]` one segment, and completes a partial checksum that ends with `buf[..covered]`.
+fn lone(
+    buf: &mut [u8],
+    len: usize,
+    covered: usize,
+    hdr: &VirtioNetHdr,
+    stride: impl FnOnce(usize) -> usize,
+) -> Result<Segments, Error> {
+    let room = buf.len();
+    let covered = buf.get_mut(..len).and_then(|packet| packet.get_mut(..covered)).ok_or(Error::Truncated)?;
+    let segments = Segments::lay_out(1, len, len, stride, room)?;
+    if hdr.flags & virtio::NEEDS_CSUM != 0 {
+        complete_checksum(covered, hdr).ok_or(Error::Truncated)?;
+    }
+    Ok(segments)
+}
+
+/// Cuts the packet behind `link` bytes of `buf[..len]`, and copies these ahead of each segment.
+fn several(
+    buf: &mut [u8],
+    len: usize,
+    link: usize,
+    hdr: &VirtioNetHdr,
+    stride: impl FnOnce(usize) -> usize,
+) -> Result<Segments, Error> {
+    let room = buf.len();
+    let packet = buf.get_mut(..len).and_then(|frame| frame.get_mut(link..)).ok_or(Error::Truncated)?;
     let template = Template::parse(packet, hdr)?;
-    let payload = len - template.header_len;
+    let payload = packet.len() - template.header_len;
     let gso_size = usize::from(hdr.gso_size);
     let count = payload.div_ceil(gso_size).max(1);
     if count > MAX_SEGMENTS {
@@ -126,9 +183,23 @@ pub fn segment(
     }
     let size = template.header_len + payload.min(gso_size);
     let last = template.header_len + payload - (count - 1) * gso_size;
-    let segments = Segments::lay_out(count, size, last, stride, room)?;
-    template.cut(buf, &segments, gso_size).ok_or(Error::Truncated)?;
+    let segments = Segments::lay_out(count, link + size, link + last, stride, room)?;
+    // Seen from behind the first link header, packets lie as if there were none, and that far apart.
+    let packets = buf.get_mut(link..).ok_or(Error::Truncated)?;
+    template.cut(packets, &Segments { size, last, ..segments }, gso_size).ok_or(Error::Truncated)?;
+    if link > 0 {
+        repeat(buf, link, &segments).ok_or(Error::Truncated)?;
+    }
     Ok(segments)
+}
+
+/// Copies the first `link` bytes ahead of every other segment.
+fn repeat(buf: &mut [u8], link: usize, segments: &Segments) -> Option<()> {
+    for (at, _) in segments.iter().skip(1) {
+        let (first, rest) = buf.split_at_mut_checked(at)?;
+        rest.get_mut(..link)?.copy_from_slice(first.get(..link)?);
+    }
+    Some(())
 }
 
 /// Completes a checksum whose field holds the sum of the pseudo-header (Virtio 1.2, section

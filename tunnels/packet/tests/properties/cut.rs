@@ -1,24 +1,36 @@
 //! Cutting agrees with the model.
 
-use adit_packet::{Error, MAX_SEGMENTS, VirtioNetHdr, segment, virtio};
+use adit_packet::{Error, MAX_SEGMENTS, Segments, VirtioNetHdr, segment, virtio};
 use proptest::prelude::*;
 
 use crate::model::{Checksum, Family, Packet, any_super, payload};
 use crate::rules::{tcp, udp};
 
 /// The packet at the start of a buffer of `room` bytes, the rest noise.
-fn buffer(packet: &[u8], room: usize) -> Vec<u8> {
+pub(crate) fn buffer(packet: &[u8], room: usize) -> Vec<u8> {
     let mut buf = packet.to_vec();
     buf.resize(room.max(packet.len()), 0xa5);
     buf
 }
 
-fn pieces(buf: &[u8], segments: adit_packet::Segments) -> Vec<Vec<u8>> {
+pub(crate) fn pieces(buf: &[u8], segments: Segments) -> Vec<Vec<u8>> {
     segments.iter().map(|(at, len)| buf[at..at + len].to_vec()).collect()
 }
 
-fn expected(packet: &Packet, gso_size: u16) -> Vec<Vec<u8>> {
+pub(crate) fn expected(packet: &Packet, gso_size: u16) -> Vec<Vec<u8>> {
     packet.cut(gso_size).iter().map(|packet| packet.bytes(Checksum::Whole)).collect()
+}
+
+/// What was cut is what is expected, and lies `gap` bytes apart; too much of it is refused.
+pub(crate) fn agree(result: Result<Segments, Error>, buf: &[u8], expected: &[Vec<u8>], gap: usize) {
+    if expected.len() > MAX_SEGMENTS {
+        return assert_eq!(result, Err(Error::TooManySegments));
+    }
+    let segments = result.unwrap();
+    assert_eq!(segments.count, expected.len());
+    assert_eq!(segments.size, expected[0].len());
+    assert_eq!(segments.stride, segments.size + gap);
+    assert_eq!(pieces(buf, segments), expected);
 }
 
 proptest! {
@@ -38,15 +50,7 @@ proptest! {
         let mut buf = buffer(&bytes, 200_000);
         let result = segment(&mut buf, bytes.len(), &hdr, |size| size + gap);
         let expected = expected(&packet, gso_size);
-        if expected.len() > MAX_SEGMENTS {
-            prop_assert_eq!(result, Err(Error::TooManySegments));
-        } else {
-            let segments = result.unwrap();
-            prop_assert_eq!(segments.count, expected.len());
-            prop_assert_eq!(segments.size, expected[0].len());
-            prop_assert_eq!(segments.stride, segments.size + gap);
-            prop_assert_eq!(pieces(&buf, segments), expected);
-        }
+        agree(result, &buf, &expected, gap);
     }
 
     #[test]

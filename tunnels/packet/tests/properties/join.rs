@@ -1,6 +1,8 @@
 //! Joining undoes cutting, for one flow and for many at once.
 
-use adit_packet::{Coalescer, Limits, VirtioNetHdr, segment, virtio};
+use core::ops::Range;
+
+use adit_packet::{Coalescer, Limits, Refused, VirtioNetHdr, segment, virtio};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -13,8 +15,15 @@ pub(crate) struct Written {
     pub(crate) packets: usize,
 }
 
+pub(crate) type Push = fn(&mut Coalescer, &[u8], Range<usize>) -> Result<(), Refused>;
+
 /// Pushes packets that lie in an arena with gaps between them; returns what would be written.
 pub(crate) fn coalesce(packets: &[Vec<u8>], limits: Limits) -> Vec<Written> {
+    coalesce_by(Coalescer::push, packets, limits)
+}
+
+/// The same by one of the ways to push.
+pub(crate) fn coalesce_by(push: Push, packets: &[Vec<u8>], limits: Limits) -> Vec<Written> {
     let mut arena = vec![0x5a; 7];
     let mut places = Vec::new();
     for packet in packets {
@@ -24,7 +33,7 @@ pub(crate) fn coalesce(packets: &[Vec<u8>], limits: Limits) -> Vec<Written> {
     }
     let mut coalescer = Coalescer::new(Limits { capacity: packets.len(), ..limits });
     for at in places {
-        coalescer.push(&arena, at).unwrap();
+        push(&mut coalescer, &arena, at).unwrap();
     }
     assert_eq!(coalescer.len(), packets.len());
     coalescer.finish(&mut arena);
@@ -51,7 +60,7 @@ fn cut_again(written: &[Written]) -> Vec<Vec<Vec<u8>>> {
 
 /// Something a flow does next.
 #[derive(Clone, Debug)]
-enum Event {
+pub(crate) enum Event {
     /// Consecutive packets of a full size, the last one perhaps shorter and pushed.
     Burst { size: u16, len: usize, push: bool },
     /// A packet that is not the next one, or not like the last one.
@@ -59,7 +68,7 @@ enum Event {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Oddity {
+pub(crate) enum Oddity {
     Ack,
     Finish,
     Congested,
@@ -99,7 +108,7 @@ const ODDITIES: [Oddity; 17] = [
     Oddity::Padded,
 ];
 
-fn any_event() -> impl Strategy<Value = Event> {
+pub(crate) fn any_event() -> impl Strategy<Value = Event> {
     // Few sizes and often no short last packet, so that bursts can continue one another.
     let size = proptest::sample::select(&[100_u16, 200, 201][..]);
     let burst = (size, 1_usize..12, prop_oneof![Just(0), 1_usize..100], any::<bool>()).prop_map(
@@ -112,7 +121,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 }
 
 /// All packets of a flow in order.
-fn play(mut flow: Packet, events: &[Event]) -> Vec<Vec<u8>> {
+pub(crate) fn play(mut flow: Packet, events: &[Event]) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     for event in events {
         match event {
@@ -174,7 +183,7 @@ fn odd(flow: &mut Packet, oddity: Oddity) -> Vec<u8> {
 }
 
 /// Without what joining is free to change in a packet that may not be fragmented.
-fn without_id(packet: &[u8]) -> Vec<u8> {
+pub(crate) fn without_id(packet: &[u8]) -> Vec<u8> {
     let mut packet = packet.to_vec();
     if packet[0] >> 4 == 4 && packet[6] & 0x40 != 0 {
         packet[4..6].fill(0);

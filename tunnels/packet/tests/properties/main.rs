@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used)] // Tests fail by panicking.
 
 mod cut;
+mod frames;
 mod join;
+mod link;
 mod model;
 mod rules;
+mod stations;
 mod total;

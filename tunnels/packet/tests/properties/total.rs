@@ -1,10 +1,15 @@
 //! No input makes anything panic or reach out of bounds.
 
+use core::ops::Range;
+
 use adit_packet::{
-    Coalescer, Ecn, IpHeader, Limits, Segments, Sum, Version, VirtioNetHdr, checksum, ecn, ip, segment,
+    Coalescer, Ecn, EthernetHeader, IpHeader, Limits, Segments, Sum, Version, VirtioNetHdr, checksum, ecn,
+    ip, segment, segment_frame,
 };
 use proptest::prelude::*;
 
+use crate::join::Push;
+use crate::link::any_link;
 use crate::model::{Checksum, any_super};
 
 fn any_header() -> impl Strategy<Value = VirtioNetHdr> {
@@ -47,6 +52,17 @@ fn hostile() -> impl Strategy<Value = Vec<u8>> {
         },
     );
     prop_oneof![noise, damaged]
+}
+
+/// Bytes that begin like a frame, or do not.
+fn hostile_frame() -> impl Strategy<Value = Vec<u8>> {
+    let types = proptest::sample::select(&[0x0800_u16, 0x86dd, 0x8100, 0x88a8, 0x0806, 60][..]);
+    (any_link(), types, hostile(), 0_usize..8).prop_map(|(link, ether_type, packet, cut)| {
+        let mut frame = link.header(ether_type);
+        frame.extend(packet);
+        frame.truncate(if cut == 0 { 13 } else { frame.len() });
+        frame
+    })
 }
 
 fn look_at(packet: &mut [u8]) {
@@ -101,46 +117,91 @@ proptest! {
     }
 
     #[test]
+    fn cutting_takes_any_frame_and_changes_nothing_on_error(
+        bytes in hostile_frame(),
+        hdr in any_header(),
+        room in 0_usize..10_000,
+        beyond: bool,
+        gap in 0_usize..2000,
+    ) {
+        let len = if beyond { bytes.len() + room + 1 } else { bytes.len() };
+        let mut buf = bytes;
+        buf.resize(buf.len() + room, 0);
+        if let Some(at) = EthernetHeader::parse(&buf).and_then(|header| header.packet(&buf)) {
+            prop_assert!(at.start <= at.end && at.end <= buf.len());
+        }
+        let before = buf.clone();
+        match segment_frame(&mut buf, len, &hdr, |size| size + gap) {
+            Ok(segments) => within(segments, buf.len()),
+            Err(_) => prop_assert_eq!(buf, before),
+        }
+    }
+
+    #[test]
+    fn joining_takes_any_frames_and_stays_in_bounds(
+        frames in proptest::collection::vec(hostile_frame(), 1..6),
+        ranges in proptest::collection::vec(any::<(u16, u16)>(), 0..6),
+        repeat in 1_usize..3,
+        swap: bool,
+    ) {
+        let (pushed, pieces) = joined(Coalescer::push_frame, &frames, &ranges, repeat, swap);
+        prop_assert_eq!(pieces.len(), pushed.len());
+        for piece in pieces {
+            prop_assert!(pushed.iter().any(|at| at.start <= piece.start && piece.end <= at.end));
+            prop_assert!(piece.start <= piece.end);
+        }
+    }
+
+    #[test]
     fn joining_takes_any_bytes_and_stays_in_bounds(
         packets in proptest::collection::vec(hostile(), 1..6),
         ranges in proptest::collection::vec(any::<(u16, u16)>(), 0..6),
         repeat in 1_usize..3,
         swap: bool,
     ) {
-        let mut arena = packets.concat();
-        let mut coalescer = Coalescer::new(Limits { capacity: 64, ..Limits::default() });
-        let mut pushed = Vec::new();
-        for _ in 0..repeat {
-            let mut start = 0;
-            for packet in &packets {
-                let at = start..start + packet.len();
-                start = at.end;
-                prop_assert_eq!(coalescer.push(&arena, at.clone()), Ok(()));
-                pushed.push(at);
-            }
+        let (pushed, pieces) = joined(Coalescer::push, &packets, &ranges, repeat, swap);
+        prop_assert_eq!(pieces.len(), pushed.len());
+        for piece in pieces {
+            prop_assert!(pushed.iter().any(|at| at.start <= piece.start && piece.end == at.end));
+            prop_assert!(piece.start <= piece.end);
         }
-        for (start, end) in ranges {
-            let at = usize::from(start)..usize::from(end);
-            if coalescer.push(&arena, at.clone()).is_ok() {
-                pushed.push(at);
-            }
-        }
-        if swap {
-            // A caller's mistake: not the arena that was looked at.
-            arena.reverse();
-            arena.truncate(arena.len() / 2);
-        }
-        coalescer.finish(&mut arena);
-        let mut count = 0;
-        for (_, pieces) in coalescer.items() {
-            for piece in pieces {
-                count += 1;
-                prop_assert!(pushed.iter().any(|at| at.start <= piece.start && piece.end == at.end));
-                prop_assert!(piece.start <= piece.end);
-            }
-        }
-        prop_assert_eq!(count, pushed.len());
     }
+}
+
+/// Pushes `parts` of an arena `repeat` times, and then `ranges` of it; what was taken, and what is to be written.
+fn joined(
+    push: Push,
+    parts: &[Vec<u8>],
+    ranges: &[(u16, u16)],
+    repeat: usize,
+    swap: bool,
+) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+    let mut arena = parts.concat();
+    let mut coalescer = Coalescer::new(Limits { capacity: 64, ..Limits::default() });
+    let mut pushed = Vec::new();
+    for _ in 0..repeat {
+        let mut start = 0;
+        for part in parts {
+            let at = start..start + part.len();
+            start = at.end;
+            assert_eq!(push(&mut coalescer, &arena, at.clone()), Ok(()));
+            pushed.push(at);
+        }
+    }
+    for (start, end) in ranges {
+        let at = usize::from(*start)..usize::from(*end);
+        if push(&mut coalescer, &arena, at.clone()).is_ok() {
+            pushed.push(at);
+        }
+    }
+    if swap {
+        // A caller's mistake: not the arena that was looked at.
+        arena.reverse();
+        arena.truncate(arena.len() / 2);
+    }
+    coalescer.finish(&mut arena);
+    let pieces = coalescer.items().flat_map(|(_, pieces)| pieces).collect();
+    (pushed, pieces)
 }
 
 /// The length field of the header that `packet` begins with says `len`, as far as it can.
