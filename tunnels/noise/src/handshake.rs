@@ -10,10 +10,22 @@ use crate::{Error, PresharedKey, PrivateKey, Protocol, PublicKey};
 
 /// What message 1 carries encrypted, in bytes: a [`Tai64n`](crate::Tai64n) stamp.
 pub const PAYLOAD: usize = 12;
-/// Length of Noise message 1 in bytes: ephemeral key, encrypted static key, encrypted payload.
-pub const MESSAGE_1: usize = 32 + (32 + 16) + (PAYLOAD + 16);
-/// Length of Noise message 2 in bytes: ephemeral key, tag of the empty payload.
-pub const MESSAGE_2: usize = 32 + 16;
+/// Length of Noise message 1 of WireGuard in bytes.
+pub const MESSAGE_1: usize = message_1(PAYLOAD);
+/// Length of Noise message 2 of WireGuard in bytes: its payload is empty.
+pub const MESSAGE_2: usize = message_2(0);
+
+/// Length of Noise message 1 with so long a payload, in bytes: ephemeral key, encrypted static key, encrypted payload.
+#[must_use]
+pub const fn message_1(payload: usize) -> usize {
+    32 + (32 + 16) + (payload + 16)
+}
+
+/// Length of Noise message 2 with so long a payload, in bytes: ephemeral key, encrypted payload.
+#[must_use]
+pub const fn message_2(payload: usize) -> usize {
+    32 + (payload + 16)
+}
 
 /// Where the `psk` token of IKpsk2 stands: at the end of the second message.
 const PSK: usize = 2;
@@ -59,6 +71,21 @@ impl Initiator {
         payload: &[u8; PAYLOAD],
         out: &mut [u8],
     ) -> Result<Self, Error> {
+        Self::start_with(protocol, private, remote, preshared, payload, out)
+    }
+
+    /// The same with a payload of any length; message 1 has [`message_1`] bytes.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(
+        protocol: &Protocol,
+        private: &PrivateKey,
+        remote: &PublicKey,
+        preshared: &PresharedKey,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<Self, Error> {
         Self::write(builder(protocol, private)?, remote, preshared, payload, out)
     }
 
@@ -66,14 +93,14 @@ impl Initiator {
         builder: Builder<'_>,
         remote: &PublicKey,
         preshared: &PresharedKey,
-        payload: &[u8; PAYLOAD],
+        payload: &[u8],
         out: &mut [u8],
     ) -> Result<Self, Error> {
-        exactly(out.len(), MESSAGE_1)?;
+        exactly(out.len(), message_1(payload.len()))?;
         let state = builder.remote_public_key(remote.as_bytes())?.build_initiator()?;
         let mut state = Box::new(state);
         state.set_psk(PSK, preshared.as_bytes())?;
-        exactly(state.write_message(payload, out)?, MESSAGE_1)?;
+        exactly(state.write_message(payload, out)?, out.len())?;
         Ok(Self { state })
     }
 
@@ -85,8 +112,16 @@ impl Initiator {
     /// length, [`Error::LowOrder`] if its ephemeral key is no usable key, [`Error::Decrypt`] if it
     /// is not the answer to our message from the owner of the remote key with the same preshared
     /// key.
-    pub fn finish(mut self, message_2: &[u8]) -> Result<Split, (Self, Error)> {
-        match self.read(message_2) {
+    pub fn finish(self, message_2: &[u8]) -> Result<Split, (Self, Error)> {
+        self.finish_with(message_2, &mut [])
+    }
+
+    /// The same where message 2 carries a payload: it fills `payload`. Message 2 has [`message_2`] bytes.
+    ///
+    /// # Errors
+    /// As [`Self::finish`]; what is in `payload` then means nothing.
+    pub fn finish_with(mut self, message_2: &[u8], payload: &mut [u8]) -> Result<Split, (Self, Error)> {
+        match self.read(message_2, payload) {
             Ok(()) => {
                 let (send, receive) = split(&mut self.state);
                 Ok(Split { send, receive })
@@ -95,9 +130,9 @@ impl Initiator {
         }
     }
 
-    fn read(&mut self, message_2: &[u8]) -> Result<(), Error> {
-        exactly(message_2.len(), MESSAGE_2)?;
-        self.state.read_message(message_2, &mut [])?;
+    fn read(&mut self, message: &[u8], payload: &mut [u8]) -> Result<(), Error> {
+        exactly(message.len(), message_2(payload.len()))?;
+        self.state.read_message(message, payload)?;
         Ok(())
     }
 }
@@ -129,17 +164,31 @@ impl Responder {
         private: &PrivateKey,
         message_1: &[u8],
     ) -> Result<(Self, PublicKey, [u8; PAYLOAD]), Error> {
-        Self::read(builder(protocol, private)?, message_1)
+        let mut payload = [0; PAYLOAD];
+        let (responder, remote) = Self::read(builder(protocol, private)?, message_1, &mut payload)?;
+        Ok((responder, remote, payload))
     }
 
-    fn read(builder: Builder<'_>, message_1: &[u8]) -> Result<(Self, PublicKey, [u8; PAYLOAD]), Error> {
-        exactly(message_1.len(), MESSAGE_1)?;
+    /// The same with a payload of another length, which fills `payload`. Message 1 has [`message_1`] bytes.
+    ///
+    /// # Errors
+    /// As [`Self::receive`]; what is in `payload` then means nothing.
+    pub fn receive_with(
+        protocol: &Protocol,
+        private: &PrivateKey,
+        message_1: &[u8],
+        payload: &mut [u8],
+    ) -> Result<(Self, PublicKey), Error> {
+        Self::read(builder(protocol, private)?, message_1, payload)
+    }
+
+    fn read(builder: Builder<'_>, message: &[u8], payload: &mut [u8]) -> Result<(Self, PublicKey), Error> {
+        exactly(message.len(), message_1(payload.len()))?;
         let mut state = Box::new(builder.build_responder()?);
-        let mut payload = [0; PAYLOAD];
-        exactly(state.read_message(message_1, &mut payload)?, PAYLOAD)?;
+        exactly(state.read_message(message, payload)?, payload.len())?;
         let remote = state.get_remote_static().and_then(|key| key.first_chunk());
         let remote = PublicKey::from_bytes(*remote.ok_or(Error::Unsupported)?);
-        Ok((Self { state }, remote, payload))
+        Ok((Self { state }, remote))
     }
 
     /// Writes message 2, [`MESSAGE_2`] bytes, to `out` and derives the keys. They may be used for
@@ -149,10 +198,23 @@ impl Responder {
     /// # Errors
     /// [`Error::BadLength`] if `out` has another length, [`Error::Random`] if the system has no
     /// random bytes.
-    pub fn respond(mut self, preshared: &PresharedKey, out: &mut [u8]) -> Result<Split, Error> {
-        exactly(out.len(), MESSAGE_2)?;
+    pub fn respond(self, preshared: &PresharedKey, out: &mut [u8]) -> Result<Split, Error> {
+        self.respond_with(preshared, &[], out)
+    }
+
+    /// The same with a payload; message 2 has [`message_2`] bytes.
+    ///
+    /// # Errors
+    /// As [`Self::respond`].
+    pub fn respond_with(
+        mut self,
+        preshared: &PresharedKey,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<Split, Error> {
+        exactly(out.len(), message_2(payload.len()))?;
         self.state.set_psk(PSK, preshared.as_bytes())?;
-        exactly(self.state.write_message(&[], out)?, MESSAGE_2)?;
+        exactly(self.state.write_message(payload, out)?, out.len())?;
         let (receive, send) = split(&mut self.state);
         Ok(Split { send, receive })
     }

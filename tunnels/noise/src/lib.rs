@@ -38,9 +38,9 @@ mod text;
 mod time;
 
 pub use error::Error;
-pub use handshake::{Initiator, MESSAGE_1, MESSAGE_2, PAYLOAD, Responder, Split};
+pub use handshake::{Initiator, MESSAGE_1, MESSAGE_2, PAYLOAD, Responder, Split, message_1, message_2};
 pub use keys::{PresharedKey, PrivateKey, PublicKey};
-pub use protocol::{AES_256_GCM, Protocol, WIREGUARD};
+pub use protocol::{AES_256_GCM, MACSEC, Protocol, WIREGUARD};
 pub use tai64n::Tai64n;
 pub use text::ParseKeyError;
 pub use time::{Now, Time};

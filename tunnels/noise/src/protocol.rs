@@ -33,19 +33,27 @@ pub const AES_256_GCM: Protocol = Protocol {
     cookie_label: b"adit-gcm-cookie-",
 };
 
+/// Our own: key agreement of a MACsec link between two gateways. WireGuard's primitives, and every label another.
+pub const MACSEC: Protocol = Protocol {
+    noise: WIREGUARD.noise,
+    prologue: b"adit v1 macsec link",
+    mac1_label: b"adit-sec-mac1---",
+    cookie_label: b"adit-sec-cookie-",
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_two_protocols_have_nothing_in_common() {
+    fn no_two_protocols_have_a_label_in_common() {
         let parts = |protocol: Protocol| {
             [protocol.prologue, protocol.mac1_label, protocol.cookie_label].map(<[u8]>::to_vec)
         };
-        let mut all = [parts(WIREGUARD), parts(AES_256_GCM)].concat();
+        let mut all = [parts(WIREGUARD), parts(AES_256_GCM), parts(MACSEC)].concat();
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 6);
+        assert_eq!(all.len(), 9);
         assert_ne!(WIREGUARD.noise, AES_256_GCM.noise);
     }
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{AES_256_GCM, WIREGUARD};
+use crate::{AES_256_GCM, MACSEC, WIREGUARD};
 
 const STAMP: [u8; PAYLOAD] = *b"twelve bytes";
 
@@ -102,16 +102,47 @@ fn another_prologue_or_name_is_another_protocol() {
 }
 
 #[test]
-fn neither_of_the_two_protocols_takes_a_message_of_the_other() {
-    for (ours, theirs) in [(WIREGUARD, AES_256_GCM), (AES_256_GCM, WIREGUARD)] {
+fn no_protocol_takes_a_message_of_another() {
+    let all = [WIREGUARD, AES_256_GCM, MACSEC];
+    let pairs = all.into_iter().flat_map(|ours| all.map(|theirs| (ours, theirs)));
+    for (ours, theirs) in pairs.filter(|(ours, theirs)| ours != theirs) {
         let (_, message_1) = start_as(&ours, &psk(9));
         assert_eq!(Responder::receive(&theirs, &private(2), &message_1).unwrap_err(), Error::Decrypt);
         // Not even if only one of the constants is another.
-        for other in
-            [Protocol { noise: theirs.noise, ..ours }, Protocol { prologue: theirs.prologue, ..ours }]
-        {
+        let others =
+            [Protocol { noise: theirs.noise, ..ours }, Protocol { prologue: theirs.prologue, ..ours }];
+        for other in others.into_iter().filter(|other| *other != ours) {
             assert_eq!(Responder::receive(&other, &private(2), &message_1).unwrap_err(), Error::Decrypt);
         }
+    }
+}
+
+#[test]
+fn both_messages_carry_payloads_of_any_length_that_is_agreed_on() {
+    let preshared = psk(9);
+    for (forth, back) in [(0, 0), (12, 0), (36, 24), (300, 1)] {
+        let (greeting, answer) = (vec![0xaa; forth], vec![0xbb; back]);
+        let (mut one, mut two) = (vec![0; message_1(forth)], vec![0; message_2(back)]);
+        let remote = private(2).public();
+        let initiator =
+            Initiator::start_with(&MACSEC, &private(1), &remote, &preshared, &greeting, &mut one).unwrap();
+
+        let short = Responder::receive_with(&MACSEC, &private(2), &one, &mut vec![0; forth + 1]);
+        assert_eq!(short.unwrap_err(), Error::BadLength);
+        let mut heard = vec![0; forth];
+        let (responder, from) = Responder::receive_with(&MACSEC, &private(2), &one, &mut heard).unwrap();
+        assert_eq!((from, heard), (private(1).public(), greeting));
+        let theirs = responder.respond_with(&preshared, &answer, &mut two).unwrap();
+
+        let (initiator, error) = initiator.finish_with(&two, &mut vec![0; back + 1]).unwrap_err();
+        assert_eq!(error, Error::BadLength);
+        two[33] ^= 1;
+        let (initiator, error) = initiator.finish_with(&two, &mut vec![0; back]).unwrap_err();
+        assert_eq!(error, Error::Decrypt, "the payload is authentic");
+        two[33] ^= 1;
+        let mut heard = vec![0; back];
+        let ours = initiator.finish_with(&two, &mut heard).unwrap();
+        assert_eq!((heard, ours.send), (answer, theirs.receive));
     }
 }
 

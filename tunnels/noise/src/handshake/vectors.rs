@@ -7,7 +7,7 @@ use snow::params::NoiseParams;
 use snow::resolvers::CryptoResolver;
 use snow::{Builder, HandshakeState};
 
-use super::{Responder, builder, split};
+use super::{PAYLOAD, Responder, builder, split};
 use crate::mac::MacKey;
 use crate::resolver::Resolver;
 use crate::{AES_256_GCM, PresharedKey, PrivateKey, WIREGUARD};
@@ -49,7 +49,8 @@ fn a_handshake_begun_by_a_kernel_is_answered_as_recorded() {
     let ephemeral = hex(keys["responder_ephemeral_private"]);
     let builder = builder(&WIREGUARD, &private).unwrap();
     let builder = builder.fixed_ephemeral_key_for_testing_only(&ephemeral);
-    let (responder, remote, stamp) = Responder::read(builder, &message[8..116]).unwrap();
+    let mut stamp = [0; PAYLOAD];
+    let (responder, remote) = Responder::read(builder, &message[8..116], &mut stamp).unwrap();
     assert_eq!(remote, kernel);
     assert_eq!(stamp[..], hex(initiation["timestamp"]));
 
