@@ -4,6 +4,7 @@
 //! callgrind counts only within [`measured`] and writes one dump for each call of it; the lines on
 //! standard output name those calls in their order, as `PACKETS NAME`.
 
+mod super_frame;
 mod super_packet;
 mod work;
 
@@ -24,6 +25,7 @@ fn count(name: &str, packets: usize, mut work: impl FnMut()) {
 fn main() {
     work::aead();
     work::packet();
+    work::frame();
     work::replay();
     work::allowed_ips();
     work::noise();

@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use adit_aead::{Algorithm, Key, Secret, Span, TAG};
 use adit_noise::{Initiator, MESSAGE_1, MESSAGE_2, PresharedKey, PrivateKey, Responder, WIREGUARD};
-use adit_packet::{Coalescer, Limits, Sum, segment};
+use adit_packet::{Coalescer, Limits, Sum, segment, segment_frame};
 use adit_replay::Window;
 use adit_wireguard::{AllowedIps, Prefix};
 
 use crate::count;
+use crate::super_frame::{LINK, super_frame};
 use crate::super_packet::{COUNT, GAP, HEADERS, LEN, super_packet};
 
 /// Packets of a batch: about what a super-packet gives.
@@ -82,6 +83,32 @@ pub(crate) fn packet() {
         for _ in 0..MANY {
             black_box(Sum::of(black_box(data)).checksum());
         }
+    });
+}
+
+/// Cutting the frame of a super-packet, and joining its frames.
+pub(crate) fn frame() {
+    let (frame, header) = super_frame();
+    let (mut copies, mut segments) = ([frame.clone(), frame], None);
+    let mut each = copies.iter_mut();
+    count("super-packet's frame, cut into frames", COUNT, || {
+        let frame = each.next().expect("a copy each time");
+        segments = segment_frame(black_box(frame), LINK + LEN, &header, |size| size + GAP).ok();
+    });
+    let segments = segments.expect("a sound frame");
+    assert_eq!(segments.count, COUNT);
+
+    let [arena, _] = &mut copies;
+    let first = arena[..LINK + HEADERS].to_vec();
+    let mut coalescer = Coalescer::new(Limits::default());
+    count("super-packet's frame, joined from frames", COUNT, || {
+        arena[..LINK + HEADERS].copy_from_slice(&first);
+        for (at, len) in segments.iter() {
+            coalescer.push_frame(black_box(arena), at..at + len).expect("room");
+        }
+        coalescer.finish(arena);
+        assert_eq!(coalescer.items().len(), 1);
+        coalescer.clear();
     });
 }
 
