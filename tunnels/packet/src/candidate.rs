@@ -50,6 +50,8 @@ pub(crate) struct Candidate {
 ///
 /// Only frames for a single station are candidates. What lies behind the packet is no part of it if it is padding, and
 /// keeps the frame from being joined if not.
+// It has one caller.
+#[inline(always)]
 pub(crate) fn examine_frame(frame: &[u8], limits: &Limits) -> (Kind, Range<usize>) {
     let stranger = (Kind::Stranger, 0..frame.len());
     let Some(link) = EthernetHeader::parse(frame) else {

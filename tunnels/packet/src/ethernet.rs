@@ -42,6 +42,7 @@ pub struct EthernetHeader {
 
 impl EthernetHeader {
     /// Reads the header at the start of `frame`; `None` if it is not whole.
+    #[inline]
     pub fn parse(frame: &[u8]) -> Option<Self> {
         let mut header_len = LEN;
         let mut ether_type = u16_at(frame, 12)?;
@@ -66,6 +67,7 @@ impl EthernetHeader {
 
     /// Where the IP packet of `frame` lies, without the padding behind it; `None` if there is none, or it is not whole,
     /// or of another version than the EtherType says.
+    #[inline]
     pub fn packet(&self, frame: &[u8]) -> Option<Range<usize>> {
         let rest = frame.get(self.header_len..)?;
         let version = self.version()?;
