@@ -22,9 +22,12 @@
 //!                                    ~~~~~~~~~~~~~~~~~~        encrypted, but for the confidentiality offset
 //! ```
 //!
-//! Not in here: who agrees on keys, when they are renewed, and what passes by the Uncontrolled Port (EAPOL, handshakes).
+//! Between two gateways [`agreement`] brings the keys. Other ways to agree on them are elsewhere, and so is what passes by the
+//! Uncontrolled Port.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
+
+pub mod agreement;
 
 mod counters;
 mod open;

@@ -2,9 +2,8 @@
 
 /// Lists the variants once, so that reasons, names and explanations cannot drift apart.
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal, $text:literal;)*) => {
-        /// Why a frame was not sealed or not opened. The first seven are what the standard counts together as InPktsBadTag
-        /// (IEEE 802.1AE-2018, clause 9.12).
+    ($(#![$about:meta])* $($(#[$doc:meta])* $variant:ident = $name:literal, $text:literal;)*) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
         #[non_exhaustive]
         pub enum Refused {
@@ -25,8 +24,12 @@ macro_rules! reasons {
         }
     };
 }
+pub(crate) use reasons;
 
 reasons! {
+    #![doc = "Why a frame was not sealed or not opened. The first seven are what the standard counts together as InPktsBadTag"]
+    #![doc = "(IEEE 802.1AE-2018, clause 9.12)."]
+
     /// The version bit is set (clause 9.5).
     Version = "sectag_version", "a SecTAG of another version";
     /// The SC bit together with ES or SCB: two words on whose the frame is (clause 9.5).
