@@ -195,9 +195,9 @@ impl Side {
         for (header, pieces) in self.inward.writes() {
             // As many as one `writev` has vectors for.
             assert!(pieces.len() <= 128);
-            written.extend(join::unjoin(&header, &pieces.concat(), join::LIMITS));
+            written.extend(join::PACKETS.unjoin(&header, &pieces.concat(), join::LIMITS));
         }
-        join::same(&packets, &written);
+        join::PACKETS.same(&packets, &written);
     }
 
     fn expect(&mut self, reason: Reason) {

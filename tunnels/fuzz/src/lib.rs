@@ -6,11 +6,13 @@
 //! `fuzz_targets/` and its corpus in `corpus/`. How to run them is told in `README.md`.
 #![forbid(unsafe_code)]
 
+mod agreement;
 mod allowed_ips;
 mod batch;
 mod config;
 mod cookie;
 mod damage;
+mod frame;
 mod handshake;
 mod input;
 mod inward;
@@ -29,6 +31,7 @@ mod segment;
 mod tunnel;
 mod uapi;
 
+pub use agreement::macsec_agreement;
 pub use allowed_ips::wireguard_allowed_ips;
 pub use batch::aead_batch;
 pub use config::config;
@@ -37,13 +40,13 @@ pub use handshake::wireguard_handshake;
 pub use input::Input;
 pub use inward::datapath_inward;
 pub use ip::packet_ip;
-pub use join::packet_coalesce;
+pub use join::{packet_coalesce, packet_coalesce_frames};
 pub use macsec::macsec_receive;
 pub use message::wireguard_message;
 pub use outward::datapath_outward;
 pub use quick::quick;
 pub use responder::noise_responder;
-pub use segment::packet_segment;
+pub use segment::{packet_segment, packet_segment_frame};
 pub use tunnel::wireguard_tunnel;
 pub use uapi::wireguard_uapi;
 
@@ -60,12 +63,15 @@ pub const TARGETS: &[Target] = targets![
     config,
     datapath_inward,
     datapath_outward,
+    macsec_agreement,
     macsec_receive,
     noise_cookie,
     noise_responder,
     packet_coalesce,
+    packet_coalesce_frames,
     packet_ip,
     packet_segment,
+    packet_segment_frame,
     quick,
     wireguard_allowed_ips,
     wireguard_handshake,
