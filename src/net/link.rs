@@ -11,7 +11,7 @@ use adit_wireguard::Prefix;
 use netlink_packet_core::NetlinkPayload;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::netlink::{self, BUFFER, Message};
@@ -29,6 +29,8 @@ pub struct Link {
     pub up: bool,
     /// Its MTU in bytes.
     pub mtu: usize,
+    /// Its MAC address, if it is an Ethernet link.
+    pub mac: Option<[u8; 6]>,
 }
 
 /// What happened to the network.
@@ -51,6 +53,8 @@ pub struct Settings {
     pub up: Option<bool>,
     /// The MTU in bytes.
     pub mtu: Option<usize>,
+    /// The MAC address. The kernel refuses that of a group.
+    pub mac: Option<[u8; 6]>,
     /// The length of the transmit queue, in (super-)packets.
     pub queue_len: Option<usize>,
 }
@@ -62,8 +66,38 @@ pub struct Settings {
 pub fn find(name: &str) -> io::Result<Link> {
     let mut message = LinkMessage::default();
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    get(message).map(|link| describe(&link))
+}
+
+/// Looks a link up by its number.
+///
+/// # Errors
+/// What the kernel says: `NotFound` (`ENODEV`) if there is none.
+pub fn find_index(index: u32) -> io::Result<Link> {
+    get_index(index).map(|link| describe(&link))
+}
+
+/// The name of a link at this moment.
+///
+/// # Errors
+/// What the kernel says: `NotFound` (`ENODEV`) if there is none.
+pub fn name(index: u32) -> io::Result<String> {
+    let name = get_index(index)?.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name),
+        _ => None,
+    });
+    name.ok_or_else(|| io::Error::other("the kernel did not name the link"))
+}
+
+fn get_index(index: u32) -> io::Result<LinkMessage> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    get(message)
+}
+
+fn get(message: LinkMessage) -> io::Result<LinkMessage> {
     match netlink::get(RouteNetlinkMessage::GetLink(message))? {
-        RouteNetlinkMessage::NewLink(link) => Ok(describe(&link)),
+        RouteNetlinkMessage::NewLink(link) => Ok(link),
         _ => Err(io::Error::other("the kernel did not describe the link")),
     }
 }
@@ -79,6 +113,7 @@ pub fn set(index: u32, settings: &Settings) -> io::Result<()> {
     let attributes = [
         settings.mtu.map(|mtu| LinkAttribute::Mtu(number(mtu))),
         settings.queue_len.map(|len| LinkAttribute::TxQueueLen(number(len))),
+        settings.mac.map(|mac| LinkAttribute::Address(mac.to_vec())),
     ];
     message.attributes.extend(attributes.into_iter().flatten());
     if let Some(up) = settings.up {
@@ -93,7 +128,13 @@ fn describe(link: &LinkMessage) -> Link {
         LinkAttribute::Mtu(mtu) => Some(*mtu as usize),
         _ => None,
     });
-    Link { index: link.header.index, up: link.header.flags.contains(LinkFlags::Up), mtu: mtu.unwrap_or(0) }
+    let ethernet = link.header.link_layer_type == LinkLayerType::Ether;
+    let mac = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(address) if ethernet => address.as_slice().try_into().ok(),
+        _ => None,
+    });
+    let up = link.header.flags.contains(LinkFlags::Up);
+    Link { index: link.header.index, up, mtu: mtu.unwrap_or(0), mac }
 }
 
 /// Hears of every change to links, addresses and routes in a network namespace: that of the thread which made it.
@@ -168,10 +209,31 @@ mod tests {
                 find("wg0").unwrap()
             };
             let down = set(Settings { up: Some(false), mtu: Some(1400), ..Settings::default() });
-            assert_eq!(down, Link { index, up: false, mtu: 1400 });
+            assert_eq!((down.index, down.up, down.mtu), (index, false, 1400));
             assert!(set(Settings { up: Some(true), ..Settings::default() }).up);
             let left = set(Settings { mtu: Some(1300), ..Settings::default() });
-            assert_eq!(left, Link { index, up: true, mtu: 1300 });
+            assert_eq!(left, Link { up: true, mtu: 1300, ..down });
+        });
+    }
+
+    #[test]
+    fn a_link_has_the_mac_address_that_it_was_given_and_never_that_of_a_group() {
+        isolated(|| {
+            let index = make_link("eth0");
+            let set = |mac| set(index, &Settings { mac: Some(mac), ..Settings::default() });
+            set([2, 0, 0, 0, 0, 7]).unwrap();
+            assert_eq!(find_index(index).unwrap().mac, Some([2, 0, 0, 0, 0, 7]));
+            let error = set([3, 0, 0, 0, 0, 7]).unwrap_err();
+            assert_eq!(netlink::errno(&error), Some(libc::EADDRNOTAVAIL));
+            assert_eq!(find("lo").unwrap().mac, None);
+        });
+    }
+
+    #[test]
+    fn a_link_is_named_by_its_number() {
+        isolated(|| {
+            assert_eq!(name(make_link("eth0")).unwrap(), "eth0");
+            assert_eq!(name(99).unwrap_err().raw_os_error(), Some(libc::ENODEV));
         });
     }
 }
