@@ -1,14 +1,21 @@
 //! Tests that change the network or give privileges up: each in a process, a user namespace and a network namespace of its
 //! own, so that anybody can run them. Where that cannot be had they fail.
 
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::process::Command;
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Socket, Type};
+
 use super::link::{self, Settings};
 use super::netlink;
+use super::sys::packet;
 
 /// Set in the process in which a test runs.
 const INSIDE: &str = "ADIT_TEST_ISOLATED";
@@ -74,4 +81,42 @@ pub(crate) fn remove_link(index: u32) {
     let mut message = LinkMessage::default();
     message.header.index = index;
     netlink::change(RouteNetlinkMessage::DelLink(message), 0).unwrap();
+}
+
+/// Sets a link up or down.
+pub(crate) fn set_up(index: u32, up: bool) {
+    link::set(index, &Settings { up: Some(up), ..Settings::default() }).unwrap();
+}
+
+/// Where a network tap would be: everything that passes a link, both ways.
+pub(crate) struct Tapped(Socket);
+
+impl Tapped {
+    /// Hears what arrives with this EtherType.
+    pub(crate) fn only(link: u32, ether_type: u16) -> Self {
+        let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None).unwrap();
+        packet::bind(socket.as_fd(), link, ether_type).unwrap();
+        Self(socket)
+    }
+
+    /// Sends a frame. False if the kernel dropped it.
+    pub(crate) fn send(&self, frame: &[u8]) -> bool {
+        match (&self.0).write(frame) {
+            Ok(_) => true,
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// Waits for something to read.
+pub(crate) fn readable(what: &impl AsFd, patience: Duration) -> bool {
+    let patience = Timespec::try_from(patience).unwrap();
+    poll(&mut [PollFd::new(what, PollFlags::IN)], Some(&patience)).unwrap() > 0
+}
+
+/// An Ethernet frame to everybody, from a station that does not exist, of `len` bytes behind its EtherType. Tags come first.
+pub(crate) fn frame(tags: &[[u8; 4]], ether_type: u16, len: usize) -> Vec<u8> {
+    let addresses = [[0xff; 6], [2, 0, 0, 0, 0, 0x99]].concat();
+    [addresses, tags.concat(), ether_type.to_be_bytes().to_vec(), vec![0x5a; len]].concat()
 }

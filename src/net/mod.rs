@@ -4,6 +4,7 @@ pub mod address;
 pub mod link;
 pub mod netlink;
 pub mod offload;
+pub mod packet;
 pub mod path;
 pub mod route;
 pub mod rule;

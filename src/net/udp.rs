@@ -91,13 +91,7 @@ impl UdpSocket {
             socket.set_mark(mark)?;
         }
         let fd = socket.as_fd();
-        let buffers = [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)];
-        for (force, ask) in buffers {
-            // Who may not pass the system's limit gets what it allows.
-            if option::set(fd, libc::SOL_SOCKET, force, BUFFER).is_err() {
-                option::set(fd, libc::SOL_SOCKET, ask, BUFFER)?;
-            }
-        }
+        option::set_buffers(fd, BUFFER)?;
         // As the kernel's WireGuard: outer packets may be fragmented on the way, since the inner MTU is the operator's word.
         option::set(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)?;
         option::set(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;

@@ -4,6 +4,7 @@
 pub(crate) mod bpf;
 pub(crate) mod msg;
 pub(crate) mod option;
+pub(crate) mod packet;
 pub(crate) mod tun;
 pub(crate) mod user;
 
