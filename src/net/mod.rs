@@ -9,6 +9,7 @@ pub mod path;
 pub mod route;
 pub mod rule;
 pub mod steering;
+pub mod tap;
 pub mod tun;
 pub mod udp;
 pub mod unix;

@@ -1,4 +1,4 @@
-//! TUN devices with several queues and virtio-net headers.
+//! TUN devices with several queues and virtio-net headers; what [`Tap`](super::tap::Tap) devices share with them.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,9 +8,9 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::offload::Offloads;
 use super::steering;
-use super::sys::tun;
+use super::sys::tun::{self, Layer};
 
-/// One queue of a TUN device: read and written by one worker. The device ends with its last queue.
+/// One queue of a TUN or TAP device: read and written by one worker. The device ends with its last queue.
 #[derive(Debug)]
 pub struct TunQueue {
     fd: OwnedFd,
@@ -31,9 +31,7 @@ impl Tun {
     /// # Errors
     /// What the kernel says: that the device exists, or that we may not make one.
     pub fn create(name: &str, queues: usize, wanted: &Offloads) -> io::Result<Self> {
-        let queues = (0..queues.max(1)).map(|at| TunQueue::attach(name, queues > 1, at > 0));
-        let queues = queues.collect::<io::Result<Vec<_>>>()?;
-        let mut offloads = queues.first().map_or(Ok(*wanted), |queue| queue.set_offloads(wanted))?;
+        let (queues, mut offloads) = make(Layer::Ip, name, queues, wanted)?;
         // With one queue there is nothing to choose.
         let chosen = queues.first().filter(|_| wanted.tun_steering && queues.len() > 1);
         offloads.tun_steering = chosen.is_some_and(steering::steer);
@@ -41,11 +39,24 @@ impl Tun {
     }
 }
 
+/// Makes a device and agrees upon its super-packets. Who chooses the queue is not said yet.
+pub(super) fn make(
+    layer: Layer,
+    name: &str,
+    queues: usize,
+    wanted: &Offloads,
+) -> io::Result<(Vec<TunQueue>, Offloads)> {
+    let queues = (0..queues.max(1)).map(|at| TunQueue::attach(layer, name, queues > 1, at > 0));
+    let queues = queues.collect::<io::Result<Vec<_>>>()?;
+    let offloads = queues.first().map_or(Ok(*wanted), |queue| queue.set_offloads(wanted))?;
+    Ok((queues, offloads))
+}
+
 impl TunQueue {
-    fn attach(name: &str, multi_queue: bool, join: bool) -> io::Result<Self> {
+    fn attach(layer: Layer, name: &str, multi_queue: bool, join: bool) -> io::Result<Self> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::open("/dev/net/tun", flags, Mode::empty())?;
-        tun::attach(fd.as_fd(), name, multi_queue, join)?;
+        tun::attach(fd.as_fd(), layer, name, multi_queue, join)?;
         if tun::describe(fd.as_fd())?.1 & libc::IFF_VNET_HDR == 0 {
             return Err(io::Error::other("the TUN driver has no virtio-net headers (IFF_VNET_HDR)"));
         }
@@ -94,7 +105,7 @@ impl TunQueue {
     }
 }
 
-/// A hold on a TUN device beside its workers'. The device does not end while there is one.
+/// A hold on a TUN or TAP device beside its workers'. The device does not end while there is one.
 #[derive(Debug)]
 pub struct TunHandle {
     fd: OwnedFd,

@@ -1,4 +1,4 @@
-//! TUN devices: the ioctls of linux/if_tun.h.
+//! TUN and TAP devices: the ioctls of linux/if_tun.h.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -28,11 +28,30 @@ fn request(name: &str) -> io::Result<libc::ifreq> {
     Ok(request)
 }
 
-/// Makes this descriptor of `/dev/net/tun` a queue of the TUN device `name`, which comes into being with its first queue.
+/// What the packets of a device begin with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Layer {
+    /// With their IP header: a TUN device.
+    Ip,
+    /// With their Ethernet header: a TAP device.
+    Ethernet,
+}
+
+/// Makes this descriptor of `/dev/net/tun` a queue of the device `name`, which comes into being with its first queue.
 /// Packets are preceded by a virtio-net header. A device that exists already is refused unless `join`.
-pub(crate) fn attach(fd: BorrowedFd<'_>, name: &str, multi_queue: bool, join: bool) -> io::Result<()> {
+pub(crate) fn attach(
+    fd: BorrowedFd<'_>,
+    layer: Layer,
+    name: &str,
+    multi_queue: bool,
+    join: bool,
+) -> io::Result<()> {
     let mut request = request(name)?;
-    let mut flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+    let kind = match layer {
+        Layer::Ip => libc::IFF_TUN,
+        Layer::Ethernet => libc::IFF_TAP,
+    };
+    let mut flags = kind | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
     if multi_queue {
         flags |= libc::IFF_MULTI_QUEUE;
     }
