@@ -1,7 +1,7 @@
 //! Tests that change the network or give privileges up: each in a process, a user namespace and a network namespace of its
 //! own, so that anybody can run them. Where that cannot be had they fail.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::process::Command;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::link::{self, Settings};
 use super::netlink;
-use super::sys::packet;
+use super::sys::{option, packet};
 
 /// Set in the process in which a test runs.
 const INSIDE: &str = "ADIT_TEST_ISOLATED";
@@ -83,6 +83,16 @@ pub(crate) fn remove_link(index: u32) {
     netlink::change(RouteNetlinkMessage::DelLink(message), 0).unwrap();
 }
 
+/// Gives a link another name, for which it is set down for a moment.
+pub(crate) fn rename_link(index: u32, name: &str) {
+    set_up(index, false);
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    netlink::change(RouteNetlinkMessage::SetLink(message), 0).unwrap();
+    set_up(index, true);
+}
+
 /// Sets a link up or down.
 pub(crate) fn set_up(index: u32, up: bool) {
     link::set(index, &Settings { up: Some(up), ..Settings::default() }).unwrap();
@@ -92,11 +102,21 @@ pub(crate) fn set_up(index: u32, up: bool) {
 pub(crate) struct Tapped(Socket);
 
 impl Tapped {
+    /// Hears everything on a link.
+    pub(crate) fn all(link: u32) -> Self {
+        Self::only(link, libc::ETH_P_ALL as u16)
+    }
+
     /// Hears what arrives with this EtherType.
     pub(crate) fn only(link: u32, ether_type: u16) -> Self {
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), None).unwrap();
         packet::bind(socket.as_fd(), link, ether_type).unwrap();
         Self(socket)
+    }
+
+    /// Sends frames to the driver directly.
+    pub(crate) fn bypass_queue(&self) {
+        option::set(self.0.as_fd(), libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1).unwrap();
     }
 
     /// Sends a frame. False if the kernel dropped it.
@@ -106,6 +126,19 @@ impl Tapped {
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => false,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// The next frame that fits, or `None` if none comes for a while.
+    pub(crate) fn hear(&self, wanted: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+        let mut buffer = vec![0; 1 << 16];
+        while readable(&self.0, Duration::from_millis(200)) {
+            while let Ok(len) = (&self.0).read(&mut buffer) {
+                if wanted(&buffer[..len]) {
+                    return Some(buffer[..len].to_vec());
+                }
+            }
+        }
+        None
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sockets and devices.
 
 pub mod address;
+pub mod guard;
 pub mod link;
 pub mod netlink;
 pub mod offload;

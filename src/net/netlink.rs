@@ -1,4 +1,5 @@
-//! One request to rtnetlink and what comes back, for links, addresses, routes and rules alike.
+//! One request to the kernel and what comes back: to rtnetlink for links, addresses, routes and rules alike, and to
+//! nf_tables.
 #![allow(
     clippy::wildcard_enum_match_arm,
     reason = "netlink has many messages and attributes, of which we know a few"
@@ -8,11 +9,13 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
-    NetlinkPayload, NlasIterator,
+    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable, NlasIterator,
 };
+use netlink_packet_netfilter::NetfilterMessage;
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
+use netlink_sys::{Socket, SocketAddr};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 /// The kernel answers at once, but a lock of its own may be held while devices come and go.
@@ -30,6 +33,20 @@ const ERROR_TEXT: u16 = 1;
 
 /// A message of rtnetlink, with its header.
 pub(super) type Message = NetlinkMessage<RouteNetlinkMessage>;
+
+/// What is asked of one part of the kernel.
+pub(super) trait Request: NetlinkSerializable + NetlinkDeserializable + Clone {
+    /// Which part that is (linux/netlink.h).
+    const PROTOCOL: isize;
+}
+
+impl Request for RouteNetlinkMessage {
+    const PROTOCOL: isize = NETLINK_ROUTE;
+}
+
+impl Request for NetfilterMessage {
+    const PROTOCOL: isize = NETLINK_NETFILTER;
+}
 
 /// The kernel refused a request, and said more than a number.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +67,10 @@ pub fn errno(error: &io::Error) -> Option<i32> {
 ///
 /// # Errors
 /// What the kernel says; `TimedOut` if it says nothing.
-pub(super) fn get(message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessage> {
-    let socket = open()?;
+pub(super) fn get<R: Request>(message: R) -> io::Result<R> {
+    let socket = open::<R>()?;
     send(&socket, message, 0)?;
-    for message in receive(&socket)? {
+    for message in receive::<R>(&socket)? {
         match message.payload {
             NetlinkPayload::InnerMessage(answer) => return Ok(answer),
             NetlinkPayload::Error(_) => acknowledged(&message)?,
@@ -68,12 +85,40 @@ pub(super) fn get(message: RouteNetlinkMessage) -> io::Result<RouteNetlinkMessag
 /// # Errors
 /// What the kernel says; `TimedOut` if it says nothing.
 pub(super) fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
-    let socket = open()?;
+    let socket = open::<RouteNetlinkMessage>()?;
     send(&socket, message, NLM_F_ACK | flags)?;
-    let answers = receive(&socket)?;
+    let answers = receive::<RouteNetlinkMessage>(&socket)?;
     match answers.iter().find(|message| matches!(message.payload, NetlinkPayload::Error(_))) {
         Some(answer) => acknowledged(answer),
         None => Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel did not acknowledge a change")),
+    }
+}
+
+/// Has several things changed, all of them or none: what nf_tables calls a batch, of which the first and the last message say
+/// so. Each has its flags beside those of every request.
+///
+/// # Errors
+/// The number of the message that the kernel refused, and what it says; `TimedOut` if it says nothing.
+pub(super) fn transact<R: Request>(socket: &Socket, batch: Vec<(R, u16)>) -> Result<(), (usize, io::Error)> {
+    let whole = |error| (0, error);
+    // The kernel acknowledges the end only since Linux 6.10, but what comes before it always.
+    let last = batch.len().saturating_sub(2);
+    let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let messages = batch.into_iter().enumerate().flat_map(|(at, (message, flags))| {
+        bytes(message, flags | if at == last { NLM_F_ACK } else { 0 }, number(at))
+    });
+    let messages: Vec<u8> = messages.collect();
+    // What is left of the answers to an earlier batch.
+    while socket.recv(&mut Vec::with_capacity(BUFFER), libc::MSG_DONTWAIT).is_ok() {}
+    socket.send(&messages, 0).map_err(whole)?;
+    loop {
+        for answer in receive::<R>(socket).map_err(whole)? {
+            let at = answer.header.sequence_number;
+            acknowledged(&answer).map_err(|error| (at as usize, error))?;
+            if at == number(last) {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -81,10 +126,7 @@ pub(super) fn change(message: RouteNetlinkMessage, flags: u16) -> io::Result<()>
 ///
 /// # Errors
 /// What the kernel says; `TimedOut` if it stops in the middle, or the table is endless or changes all the time.
-pub(super) fn dump<T>(
-    message: &RouteNetlinkMessage,
-    mut keep: impl FnMut(RouteNetlinkMessage) -> Option<T>,
-) -> io::Result<Vec<T>> {
+pub(super) fn dump<R: Request, T>(message: &R, mut keep: impl FnMut(R) -> Option<T>) -> io::Result<Vec<T>> {
     let deadline = Instant::now() + DUMP_PATIENCE;
     for _ in 0..DUMP_TRIES {
         if let Some(entries) = dump_once(message.clone(), deadline, &mut keep)? {
@@ -95,17 +137,17 @@ pub(super) fn dump<T>(
 }
 
 /// `None` if the table changed meanwhile.
-fn dump_once<T>(
-    message: RouteNetlinkMessage,
+fn dump_once<R: Request, T>(
+    message: R,
     deadline: Instant,
-    keep: &mut impl FnMut(RouteNetlinkMessage) -> Option<T>,
+    keep: &mut impl FnMut(R) -> Option<T>,
 ) -> io::Result<Option<Vec<T>>> {
-    let socket = open()?;
+    let socket = open::<R>()?;
     send(&socket, message, NLM_F_DUMP)?;
     let mut entries = Vec::new();
     let mut consistent = true;
     while Instant::now() < deadline {
-        for message in receive(&socket)? {
+        for message in receive::<R>(&socket)? {
             consistent &= message.header.flags & NLM_F_DUMP_INTR == 0;
             match message.payload {
                 NetlinkPayload::InnerMessage(entry) => entries.extend(keep(entry)),
@@ -121,8 +163,12 @@ fn dump_once<T>(
     Err(io::Error::new(io::ErrorKind::TimedOut, "the kernel's table has no end"))
 }
 
-fn open() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+/// A socket for requests of this kind.
+///
+/// # Errors
+/// What the kernel says: `EPROTONOSUPPORT` if it lacks that part.
+pub(super) fn open<R: Request>() -> io::Result<Socket> {
+    let mut socket = Socket::new(R::PROTOCOL)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
@@ -133,18 +179,23 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn send(socket: &Socket, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+fn send<R: Request>(socket: &Socket, message: R, flags: u16) -> io::Result<()> {
+    socket.send(&bytes(message, flags, 0), 0).map(drop)
+}
+
+fn bytes<R: Request>(message: R, flags: u16, number: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST | flags;
-    let mut message = NetlinkMessage::new(header, NetlinkPayload::from(message));
+    header.sequence_number = number;
+    let mut message = NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message));
     message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
+    let mut bytes = vec![0; message.buffer_len().next_multiple_of(4)];
     message.serialize(&mut bytes);
-    socket.send(&bytes, 0).map(drop)
+    bytes
 }
 
 /// Waits for messages.
-fn receive(socket: &Socket) -> io::Result<Vec<Message>> {
+fn receive<R: Request>(socket: &Socket) -> io::Result<Vec<NetlinkMessage<R>>> {
     let mut buffer = Vec::with_capacity(BUFFER);
     let length = loop {
         match socket.recv(&mut buffer, libc::MSG_TRUNC) {
@@ -158,11 +209,11 @@ fn receive(socket: &Socket) -> io::Result<Vec<Message>> {
     if length > buffer.len() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer is too long"));
     }
-    Ok(messages(&buffer).collect())
+    Ok(messages::<R>(&buffer).collect())
 }
 
 /// The messages in what was received. What is not understood is passed over.
-pub(super) fn messages(buffer: &[u8]) -> impl Iterator<Item = Message> {
+pub(super) fn messages<R: Request>(buffer: &[u8]) -> impl Iterator<Item = NetlinkMessage<R>> {
     let mut rest = buffer;
     std::iter::from_fn(move || {
         let length = u32::from_ne_bytes(*rest.first_chunk()?) as usize;
@@ -174,7 +225,7 @@ pub(super) fn messages(buffer: &[u8]) -> impl Iterator<Item = Message> {
 }
 
 /// What an acknowledgement says. It follows the header of the request, since `NETLINK_CAP_ACK` cuts off the rest of it.
-fn acknowledged(message: &Message) -> io::Result<()> {
+fn acknowledged<R: Request>(message: &NetlinkMessage<R>) -> io::Result<()> {
     let NetlinkPayload::Error(answer) = &message.payload else { return Ok(()) };
     let Some(code) = answer.code else { return Ok(()) };
     let errno = code.get().saturating_neg();
@@ -214,10 +265,10 @@ mod tests {
 
     #[test]
     fn a_kernel_that_is_silent_is_not_waited_for_for_ever() {
-        let socket = open().unwrap();
+        let socket = open::<RouteNetlinkMessage>().unwrap();
         assert_eq!(socket_timeout(&socket, Timeout::Recv).unwrap(), Some(PATIENCE));
         set_socket_timeout(&socket, Timeout::Recv, Some(Duration::from_millis(1))).unwrap();
-        assert_eq!(receive(&socket).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(receive::<RouteNetlinkMessage>(&socket).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
@@ -239,15 +290,15 @@ mod tests {
 
     #[test]
     fn messages_that_are_cut_off_are_passed_over() {
-        let socket = open().unwrap();
+        let socket = open::<RouteNetlinkMessage>().unwrap();
         send(&socket, RouteNetlinkMessage::GetLink(LinkMessage::default()), NLM_F_DUMP).unwrap();
         let mut buffer = Vec::with_capacity(BUFFER);
         socket.recv(&mut buffer, 0).unwrap();
-        let all = messages(&buffer).count();
+        let all = messages::<RouteNetlinkMessage>(&buffer).count();
         assert!(all > 0);
         for length in 0..buffer.len() {
-            assert!(messages(&buffer[..length]).count() <= all);
+            assert!(messages::<RouteNetlinkMessage>(&buffer[..length]).count() <= all);
         }
-        assert_eq!(messages(&[0; 64]).count(), 0);
+        assert_eq!(messages::<RouteNetlinkMessage>(&[0; 64]).count(), 0);
     }
 }
