@@ -17,8 +17,8 @@
 //!
 //! - A guard is laid, replaced and taken away by one transaction each: all of it or nothing. When one replaces another the
 //!   new rules drop before the old ones go.
-//! - It stays when the process ends. Nothing but [`Guard::remove`] and [`remove`] takes it away. The kernel forgets it with
-//!   its link.
+//! - It stays when the process ends. Nothing but [`Guard::remove`] and [`remove`] takes it away. With its
+//!   link it has no effect any more, though the table may stay.
 //! - From Linux 6.9 on the table is owned by the process for as long as that lives: `nft flush ruleset` passes it over, and
 //!   nobody else changes it. Before that, and while the daemon is dead, root can take it away; [`Guard::mend`] finds that
 //!   out and puts it back.
