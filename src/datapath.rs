@@ -16,6 +16,7 @@ mod drops;
 mod feed;
 mod inbox;
 mod mailbox;
+mod opened;
 mod sync;
 mod table;
 mod tally;
@@ -30,7 +31,7 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
 
-use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, ecn, ip, segment, virtio};
+use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, ip, segment, virtio};
 use adit_wireguard::message::Message;
 use adit_wireguard::{Endpoint, PeerId, Session, Udp};
 
@@ -43,7 +44,8 @@ pub use tally::{Batches, Tally};
 pub use trace::{Dropped, Tracer};
 pub use worker::{Letter, Setting, Worker};
 
-use self::train::run;
+use self::opened::{accept, authentic};
+use self::train::{Train, run};
 use crate::net::offload::Offloads;
 use crate::net::tun::TunQueue;
 use crate::net::udp::{self, UdpSocket};
@@ -299,25 +301,6 @@ pub struct Inward {
     joined: Coalescer,
 }
 
-/// What one receive brought.
-#[derive(Clone, Copy, Debug)]
-struct Train {
-    start: usize,
-    end: usize,
-    stride: usize,
-    path: Udp,
-    ecn: Ecn,
-    truncated: bool,
-}
-
-impl Train {
-    /// No train can be longer: if there was more to send, it follows.
-    fn is_full(&self) -> bool {
-        let len = self.end - self.start;
-        len + self.stride > udp::TRAIN_MAX || len / self.stride >= udp::TRAIN_SEGMENTS
-    }
-}
-
 /// Slots that follow one another, name one session and came by one path.
 #[derive(Debug)]
 struct Incoming {
@@ -506,39 +489,4 @@ impl Inward {
         self.limits = Limits { tcp, udp, ..self.limits };
         self.joined = Coalescer::new(self.limits);
     }
-}
-
-/// Authentic packets came under a session: the peer is there, has the keys, and may have moved. True if they are the first.
-fn authentic<C>(
-    session: &Arc<Session>,
-    bytes: u64,
-    data: bool,
-    path: Udp,
-    context: &mut Context<'_, C>,
-) -> bool {
-    let traffic = session.peer();
-    traffic.note_received(bytes, data, context.now);
-    if let Some(peer) = context.table.peer(traffic.id()) {
-        peer.roam(Endpoint::Udp(path));
-    }
-    let is_first = session.confirm();
-    if is_first {
-        context.inbox.note(Note::Confirmed(session.local_index()));
-    }
-    if session.is_stale_for_receiving(context.now) && traffic.want_handshake() {
-        context.inbox.note(Note::Want(traffic.id()));
-    }
-    is_first
-}
-
-/// Looks at an opened packet: it must be IP, from an address that is its peer's. Takes the padding off and the outer
-/// congestion mark over.
-fn accept(arena: &mut [u8], slot: &mut Slot, peer: PeerId, table: &Table) -> Result<(), Reason> {
-    let packet = arena.get_mut(slot.range()).ok_or(Reason::Malformed)?;
-    slot.len = ip::trim(packet).ok_or(Reason::Malformed)?;
-    let source = ip::source(packet).ok_or(Reason::Malformed)?;
-    if table.route(source) != Some(peer) {
-        return Err(Reason::Source);
-    }
-    ecn::decapsulate(packet, slot.ecn).map_err(|_| Reason::Congestion)
 }

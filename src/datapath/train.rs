@@ -1,8 +1,28 @@
-//! Which datagrams leave together.
+//! Trains: which datagrams leave together, and what one receive brought.
 
-use adit_packet::Slot;
+use adit_packet::{Ecn, Slot};
+use adit_wireguard::Udp;
 
-use crate::net::udp::TRAIN_MAX;
+use crate::net::udp::{TRAIN_MAX, TRAIN_SEGMENTS};
+
+/// What one receive brought.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Train {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) stride: usize,
+    pub(super) path: Udp,
+    pub(super) ecn: Ecn,
+    pub(super) truncated: bool,
+}
+
+impl Train {
+    /// No train can be longer: if there was more to send, it follows.
+    pub(super) fn is_full(&self) -> bool {
+        let len = self.end - self.start;
+        len + self.stride > TRAIN_MAX || len / self.stride >= TRAIN_SEGMENTS
+    }
+}
 
 /// How many datagrams at the front of `slots` can leave as one train of at most `most`: each as long as the first but the
 /// last, which may be shorter; all with one congestion mark; none apart from its neighbour in the arena.
@@ -23,8 +43,6 @@ pub(super) fn run(slots: &[Slot], most: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use adit_packet::Ecn;
-
     use super::*;
 
     #[test]
