@@ -16,6 +16,7 @@ mod table;
 mod tunnel;
 mod unique;
 
+pub mod macsec;
 pub mod quick;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use tracing::level_filters::LevelFilter;
 
 pub use endpoint::Unreadable;
 pub use load::{Secret, load, parse};
+pub use macsec::Macsec;
 pub use mistake::{Errors, Mistake, Place};
 
 use crate::net::offload::Offloads;
@@ -45,6 +47,8 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// `[wireguard.NAME]`, by the names of the interfaces.
     pub wireguard: BTreeMap<String, Wireguard>,
+    /// `[macsec.NAME]`, by the names of the tables.
+    pub macsec: BTreeMap<String, Macsec>,
     /// The files that were read for it: itself first, if it is a file, then the key files.
     pub files: Vec<PathBuf>,
 }

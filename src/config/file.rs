@@ -1,5 +1,6 @@
 //! A whole file, and its tables that are no tunnels.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use super::mistake::Errors;
 use super::source::Source;
 use super::table::{Table, Value};
 use super::{Admin, Config, Gateway, Log, Metrics, tunnel};
-use crate::datapath::Worker;
+use crate::datapath::default_count;
 use crate::net::offload::Offloads;
 
 /// What a file refers to.
@@ -56,7 +57,7 @@ fn config(root: Table<'_>, folder: &Path, system: &System<'_>) -> Config {
     let wireguard = tunnel::tunnels(&mut root, &mut context);
     root.end(&[]);
     let files = context.files;
-    Config { gateway, log, admin, metrics, wireguard, files }
+    Config { gateway, log, admin, metrics, wireguard, macsec: BTreeMap::new(), files }
 }
 
 fn gateway(mut table: Table<'_>, folder: &Path, system: &System<'_>) -> Gateway {
@@ -87,7 +88,7 @@ impl Gateway {
 
     /// How many workers a tunnel has: as the file says, else by the processors.
     pub fn workers(&self) -> usize {
-        self.workers.unwrap_or_else(Worker::default_count)
+        self.workers.unwrap_or_else(default_count)
     }
 }
 

@@ -146,7 +146,7 @@ fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals) -> Result<
     note(&audit, What::Stop, Outcome::Ok)
 }
 
-/// A configuration with everything that stays for the life of the daemon, and no tunnels.
+/// A configuration with everything that stays for the life of the daemon, and neither tunnels nor links.
 fn nothing(config: &Config) -> Config {
     Config {
         gateway: config.gateway.clone(),
@@ -154,6 +154,7 @@ fn nothing(config: &Config) -> Config {
         admin: config.admin.clone(),
         metrics: config.metrics.clone(),
         wireguard: BTreeMap::new(),
+        macsec: BTreeMap::new(),
         files: Vec::new(),
     }
 }
