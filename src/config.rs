@@ -4,6 +4,7 @@
 //! line, its column, its key, what was found, and what is allowed. Everything that can be many is a named table, so that a
 //! reload can tell what changed.
 
+mod across;
 mod endpoint;
 mod file;
 mod key_file;

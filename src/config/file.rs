@@ -1,17 +1,17 @@
 //! A whole file, and its tables that are no tunnels.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 use tracing::level_filters::LevelFilter;
 
+use super::across::Across;
 use super::load::Secret;
 use super::mistake::Errors;
 use super::source::Source;
 use super::table::{Table, Value};
-use super::{Admin, Config, Gateway, Log, Metrics, tunnel};
+use super::{Admin, Config, Gateway, Log, Metrics, macsec, tunnel};
 use crate::datapath::default_count;
 use crate::net::offload::Offloads;
 
@@ -54,10 +54,13 @@ fn config(root: Table<'_>, folder: &Path, system: &System<'_>) -> Config {
     let admin = admin(root.table("admin"), folder, system);
     let metrics = root.optional_table("metrics").and_then(metrics);
     let mut context = Context { folder, user: &gateway.user, system, files: Vec::new() };
-    let wireguard = tunnel::tunnels(&mut root, &mut context);
+    let mut across = Across::default();
+    let wireguard = tunnel::tunnels(&mut root, &mut context, &mut across);
+    let macsec = macsec::links(&mut root, &mut context, &mut across);
+    across.end();
     root.end(&[]);
     let files = context.files;
-    Config { gateway, log, admin, metrics, wireguard, macsec: BTreeMap::new(), files }
+    Config { gateway, log, admin, metrics, wireguard, macsec, files }
 }
 
 fn gateway(mut table: Table<'_>, folder: &Path, system: &System<'_>) -> Gateway {

@@ -1,4 +1,4 @@
-//! Files with one key each, as `wg genkey` and `wg genpsk` print them. Nobody but their owner may read them.
+//! Files with one key each, as `wg genkey` and `wg genpsk` print them or `ip macsec` takes them. Nobody but their owner may read them.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,30 +12,31 @@ use super::load::Secret;
 use super::table::Value;
 use crate::privilege;
 
-/// What a key file may be.
+/// What a key file of key agreement may be.
 pub(super) const ALLOWED: &str =
     "a file of mode 0600 with the 44 characters in base64 that `wg genkey` prints";
 /// More than a key, line ends and a slip of the editor need, in bytes.
 const LARGEST: usize = 256;
 
-/// Reads the key in the file at `path`, which `value` names.
+/// Reads the key in the file at `path`, which `value` names, with `parse`; `allowed` says what it takes.
 pub(super) fn key<K>(
     value: &Value<'_>,
     path: &Path,
     context: &mut Context<'_>,
+    allowed: &str,
     parse: impl FnOnce(&str) -> Option<K>,
 ) -> Option<K> {
     context.files.push(path.to_owned());
     let bytes = match (context.system.secret)(path, context.user) {
         Ok(bytes) => bytes,
         Err(error) => {
-            value.refused(format!("{}: {error}", value.found()), ALLOWED);
+            value.refused(format!("{}: {error}", value.found()), allowed);
             return None;
         }
     };
     let key = str::from_utf8(&bytes).ok().and_then(|text| parse(text.trim_ascii()));
     if key.is_none() {
-        value.refused(format!("{}, which holds no key", value.found()), ALLOWED);
+        value.refused(format!("{}, which holds no key", value.found()), allowed);
     }
     key
 }

@@ -1,5 +1,10 @@
 //! `[macsec.NAME]`: an encrypted Ethernet link.
 
+mod address;
+mod associations;
+mod carrier;
+mod keys;
+mod read;
 mod static_key;
 
 use std::collections::BTreeMap;
@@ -11,6 +16,7 @@ use adit_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::{EndpointName, Hooks};
 
+pub(super) use read::links;
 pub use static_key::StaticKey;
 
 /// `[macsec.NAME]`: frames of a TAP device, encrypted on their way to the other end.

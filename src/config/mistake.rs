@@ -122,7 +122,8 @@ pub(crate) fn quoted(text: &str) -> String {
     if may_be_key(text) { repeated(text) } else { format!("\"{}\"", repeated(text)) }
 }
 
-/// Whether a part of the text may be a key: in base64, perhaps with a few characters lost or others around it, or in hex.
+/// Whether a part of the text may be a key: in base64, perhaps with a few characters lost or others around it, or in hex, of 16 octets
+/// or more.
 pub(crate) fn may_be_key(text: &str) -> bool {
     let base64 = |run: &str| {
         let many = |kind: fn(&u8) -> bool| run.bytes().filter(kind).count() >= 4;
@@ -130,5 +131,5 @@ pub(crate) fn may_be_key(text: &str) -> bool {
         run.len() >= 36 && many(u8::is_ascii_uppercase) && many(u8::is_ascii_lowercase)
     };
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '+' || c == '/')).any(base64)
-        || text.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 60)
+        || text.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 30)
 }

@@ -40,7 +40,15 @@ pub(super) fn peers<'a>(
     let (mut keys, mut prefixes) = (Unique::default(), Unique::default());
     let (mut peers, mut routed) = (BTreeMap::new(), Vec::new());
     for (name, mut table) in tunnel.named("peer", NAME, is_name) {
-        let public_key = public_key(&mut table, own.as_ref(), &mut keys);
+        let public_key = match table.value("public_key") {
+            Some(value) => {
+                public_key(&value, own.as_ref(), "the tunnel's own key").inspect(|key| keys.add(*key, &value))
+            }
+            None => {
+                table.missing("public_key", PUBLIC_KEY);
+                None
+            }
+        };
         let preshared_key = preshared_key(&mut table, context);
         let endpoint = table.value("endpoint");
         let endpoint = endpoint.and_then(|value| value.parsed(ENDPOINT, |text| text.parse().ok()));
@@ -65,15 +73,8 @@ pub(super) fn peers<'a>(
     (peers, routed)
 }
 
-fn public_key<'a>(
-    table: &mut Table<'a>,
-    own: Option<&PublicKey>,
-    keys: &mut Unique<'a, PublicKey>,
-) -> Option<PublicKey> {
-    let Some(value) = table.value("public_key") else {
-        table.missing("public_key", PUBLIC_KEY);
-        return None;
-    };
+/// A public key other than our `own`, which is called so.
+pub(super) fn public_key(value: &Value<'_>, own: Option<&PublicKey>, called: &str) -> Option<PublicKey> {
     let Some(key) = value.text().and_then(|text| PublicKey::from_base64(text).ok()) else {
         // It may be a private key in the wrong place: it is not repeated.
         let found = value.text().map(|text| format!("{} characters that are no key", text.chars().count()));
@@ -85,17 +86,17 @@ fn public_key<'a>(
         return None;
     }
     if Some(&key) == own {
-        value.refused(format!("\"{key}\", the tunnel's own key"), "the peer's public key");
+        value.refused(format!("\"{key}\", {called}"), "the peer's public key");
         return None;
     }
-    keys.add(key, &value);
     Some(key)
 }
 
-fn preshared_key(table: &mut Table<'_>, context: &mut Context<'_>) -> PresharedKey {
+/// `preshared_key_file`; all zero if there is none.
+pub(super) fn preshared_key(table: &mut Table<'_>, context: &mut Context<'_>) -> PresharedKey {
     let key = table.value("preshared_key_file").and_then(|value| {
         let path = path(&value, context.folder)?;
-        key_file::key(&value, &path, context, |text| PresharedKey::from_base64(text).ok())
+        key_file::key(&value, &path, context, key_file::ALLOWED, |text| PresharedKey::from_base64(text).ok())
     });
     key.unwrap_or_default()
 }

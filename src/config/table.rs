@@ -17,6 +17,8 @@ pub(super) struct Table<'a> {
     at: usize,
     /// `None` if it is not there: nothing is in it.
     entries: Option<&'a DeTable<'a>>,
+    /// `None` if it is not there, or the whole file.
+    value: Option<&'a DeValue<'a>>,
     known: Vec<&'static str>,
 }
 
@@ -32,7 +34,7 @@ pub(super) struct Value<'a> {
 impl<'a> Table<'a> {
     /// The whole file.
     pub(super) fn root(source: &'a Source<'a>, entries: &'a DeTable<'a>) -> Self {
-        Self { source, path: String::new(), at: 0, entries: Some(entries), known: Vec::new() }
+        Self { source, path: String::new(), at: 0, entries: Some(entries), value: None, known: Vec::new() }
     }
 
     /// What `key` is set to.
@@ -47,7 +49,7 @@ impl<'a> Table<'a> {
     pub(super) fn table(&mut self, key: &'static str) -> Self {
         self.optional_table(key).unwrap_or_else(|| {
             let path = join(&self.path, key);
-            Self { source: self.source, path, at: self.at, entries: None, known: Vec::new() }
+            Self { source: self.source, path, at: self.at, entries: None, value: None, known: Vec::new() }
         })
     }
 
@@ -78,6 +80,11 @@ impl<'a> Table<'a> {
             tables.extend(value.named(at).map(|table| (name, table)));
         }
         tables
+    }
+
+    /// The table as a value, which stands where its name does; `None` if it is not there, or the whole file.
+    pub(super) fn whole(&self) -> Option<Value<'a>> {
+        self.value.map(|value| Value { source: self.source, path: self.path.clone(), at: self.at, value })
     }
 
     /// Notes that `key` has to be there.
@@ -197,6 +204,10 @@ impl<'a> Value<'a> {
         number
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
     /// A string, if it is one.
     pub(super) fn text(&self) -> Option<&'a str> {
         self.value.as_str()
@@ -230,6 +241,7 @@ impl<'a> Value<'a> {
         if entries.is_none() {
             self.wrong("a table");
         }
-        entries.map(|_| Table { source: self.source, path: self.path, at, entries, known: Vec::new() })
+        let (source, value) = (self.source, Some(self.value));
+        entries.map(|_| Table { source, path: self.path, at, entries, value, known: Vec::new() })
     }
 }

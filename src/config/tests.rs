@@ -4,11 +4,13 @@ mod between;
 mod examples;
 mod files;
 mod import;
+mod macsec;
 mod syntax;
 mod values;
 
 use std::path::Path;
 
+use adit_noise::PrivateKey;
 use zeroize::Zeroizing;
 
 use super::{Config, Errors, parse};
@@ -20,9 +22,25 @@ const OWN: &str = "HIgo9xNzJMWLKASShiTqIybxZ0U3wGLiUeJ1PKf8ykw=";
 const A: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 const B: &str = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=";
 
-/// Reads a text; every key file holds [`PRIVATE`].
+/// Reads a text. Each file `NAME.sak` holds a static key of its own, of 16 octets if the name has "128" in it; each
+/// `NAME.key` a private key of its own; `wg0.key`, and every other file, [`PRIVATE`].
 fn read(text: &str) -> Result<Config, Errors> {
-    parse("aditd.toml", text, &|_| Ok(Zeroizing::new(format!("{PRIVATE}\n").into_bytes())))
+    let secret = |path: &Path| {
+        let name = path.to_string_lossy();
+        let stem = path.file_stem().unwrap_or_default().as_encoded_bytes().iter().copied().cycle();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("sak") => {
+                let octets = if name.contains("128") { 16 } else { 32 };
+                stem.take(octets).map(|octet| format!("{octet:02x}")).collect()
+            }
+            Some("key") if name != "wg0.key" => {
+                let bytes: Vec<u8> = stem.take(32).collect();
+                PrivateKey::from_bytes(bytes.try_into().unwrap()).to_base64().to_string()
+            }
+            _ => format!("{PRIVATE}\n"),
+        }
+    };
+    parse("aditd.toml", text, &|path| Ok(Zeroizing::new(secret(path).into_bytes())))
 }
 
 /// What is told of a wrong text.

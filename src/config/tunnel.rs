@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use adit_noise::PrivateKey;
 use adit_wireguard::Prefix;
 
+use super::across::Across;
 use super::endpoint::ADDRESS;
 use super::file::{Context, path};
 use super::peer::{self, Routed};
@@ -16,7 +17,8 @@ use crate::control::interface_name;
 use crate::net::route::MAIN;
 
 /// What an interface's name may be.
-const INTERFACE: &str = "an interface's name of 1 to 15 visible bytes, none of them '/', '%' or ':'";
+pub(super) const INTERFACE: &str =
+    "an interface's name of 1 to 15 visible bytes, none of them '/', '%' or ':'";
 /// What `table` may be.
 const TABLE: &str = "\"auto\", \"off\" or a number from 1 to 4294967295";
 /// What `cipher` may be.
@@ -40,12 +42,19 @@ const HINTS: &[(&str, &str)] = &[
 const SYSTEM: RangeInclusive<u32> = 253..=255;
 
 /// Every `[wireguard.NAME]`.
-pub(super) fn tunnels(root: &mut Table<'_>, context: &mut Context<'_>) -> BTreeMap<String, Wireguard> {
+pub(super) fn tunnels<'a>(
+    root: &mut Table<'a>,
+    context: &mut Context<'_>,
+    across: &mut Across<'a>,
+) -> BTreeMap<String, Wireguard> {
     let named = root.named("wireguard", INTERFACE, |name| interface_name(name).is_ok());
     let mut between = Between::default();
     let mut tunnels = BTreeMap::new();
     for (name, table) in named {
-        if let Some(tunnel) = tunnel(table, context, &mut between) {
+        if let Some(value) = table.whole() {
+            across.interface(name, &value);
+        }
+        if let Some(tunnel) = tunnel(table, context, across, &mut between) {
             tunnels.insert(name.to_owned(), tunnel);
         }
     }
@@ -53,10 +62,9 @@ pub(super) fn tunnels(root: &mut Table<'_>, context: &mut Context<'_>) -> BTreeM
     tunnels
 }
 
-/// What tunnels must not have in common.
+/// What tunnels must not have in common, though a link may.
 #[derive(Default)]
 struct Between<'a> {
-    ports: Unique<'a, u16>,
     /// Routes by their tables.
     routes: Unique<'a, (u32, Prefix)>,
     /// The first default route of each tunnel that gets a table of its own.
@@ -81,7 +89,6 @@ impl<'a> Between<'a> {
 
     fn end(self) {
         let found = Value::found;
-        self.ports.end(|_, value| found(value), "a port that no other tunnel listens on, or 0");
         self.routes.end(|(table, _), value| format!("{} in table {table}", found(value)), "a prefix that no other tunnel routes in the same table; table = \"off\" or another table avoids it");
         self.defaults.end(
             |(), value| found(value),
@@ -93,13 +100,17 @@ impl<'a> Between<'a> {
 fn tunnel<'a>(
     mut table: Table<'a>,
     context: &mut Context<'_>,
+    across: &mut Across<'a>,
     between: &mut Between<'a>,
 ) -> Option<Wireguard> {
-    let private_key = private_key(&mut table, context);
+    let private_key = private_key(&mut table, context).map(|(key, value)| {
+        across.tunnel_key(key.public(), &value);
+        key
+    });
     let port = table.value("listen_port");
     let listen_port = port.as_ref().and_then(|value| value.integer(0..=65_535)).unwrap_or(0);
-    if let Some(value) = port.filter(|_| listen_port != 0) {
-        between.ports.add(listen_port, &value);
+    if let Some(value) = port {
+        across.port(listen_port, &value);
     }
     let mark = table.value("fwmark");
     let fwmark = mark.as_ref().and_then(fwmark).unwrap_or(0);
@@ -139,13 +150,19 @@ const MTU: usize = 1_420;
 /// What an interface with IPv6 needs (RFC 8200, section 5).
 const MTU_IPV6: usize = 1_280;
 
-fn private_key(table: &mut Table<'_>, context: &mut Context<'_>) -> Option<PrivateKey> {
+/// `private_key_file`
+pub(super) fn private_key<'a>(
+    table: &mut Table<'a>,
+    context: &mut Context<'_>,
+) -> Option<(PrivateKey, Value<'a>)> {
     let Some(value) = table.value("private_key_file") else {
         table.missing("private_key_file", key_file::ALLOWED);
         return None;
     };
     let path = path(&value, context.folder)?;
-    key_file::key(&value, &path, context, |text| PrivateKey::from_base64(text).ok())
+    let key =
+        key_file::key(&value, &path, context, key_file::ALLOWED, |text| PrivateKey::from_base64(text).ok());
+    key.map(|key| (key, value))
 }
 
 /// `ipv6`: whether the interface has an address or a route of it, which the kernel refuses below its least MTU.
@@ -169,7 +186,8 @@ fn addresses(value: &Value<'_>) -> Vec<InterfaceAddress> {
     addresses
 }
 
-fn fwmark(value: &Value<'_>) -> Option<u32> {
+/// `fwmark`
+pub(super) fn fwmark(value: &Value<'_>) -> Option<u32> {
     match value.number() {
         Some(number) => match u32::try_from(number) {
             Ok(mark) => Some(mark),
@@ -217,7 +235,8 @@ fn routing_table(value: &Value<'_>) -> Option<RoutingTable> {
     table
 }
 
-fn hooks(mut table: Table<'_>) -> Hooks {
+/// `hooks`
+pub(super) fn hooks(mut table: Table<'_>) -> Hooks {
     let allowed = "a command for /bin/sh -c";
     let mut commands = |key| {
         let command = |element: Value<'_>| {

@@ -23,6 +23,11 @@ impl<'a, K: Eq + Hash> Unique<'a, K> {
         self.seen.push((key, value.clone()));
     }
 
+    /// The first value that stands for `key`, of those that were added.
+    pub(super) fn first(&self, key: &K) -> Option<&Value<'a>> {
+        self.seen.iter().find(|(seen, _)| seen == key).map(|(_, value)| value)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.seen.is_empty()
     }

@@ -22,7 +22,7 @@ fn two_tunnels_cannot_listen_on_one_port() {
         &two(("listen_port = 5", ""), ("listen_port = 5", "")),
         "wireguard.wg1.listen_port",
         "5, after wireguard.wg0.listen_port (line 3)",
-        "a port that no other tunnel listens on",
+        "a port that no other tunnel or link listens on",
     );
     read(&two(("listen_port = 0", ""), ("listen_port = 0", ""))).unwrap();
     read(&two(("listen_port = 5", ""), ("listen_port = 6", ""))).unwrap();

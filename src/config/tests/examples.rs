@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use toml::de::{DeTable, DeValue};
 
 use super::*;
+use crate::config::macsec::{Carrier, Weakness};
 
 fn example(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name);
@@ -32,6 +33,9 @@ fn set(table: &DeTable<'_>, path: &str, into: &mut BTreeSet<String>) {
         let key = match path {
             "wireguard." => "NAME",
             "wireguard.NAME.peer." => "PEER",
+            "macsec." => "NAME",
+            "macsec.NAME.receive." => "CHANNEL",
+            "macsec.NAME.receive.CHANNEL.sa." => "0",
             _ => key.get_ref(),
         };
         if let DeValue::Table(table) = value.get_ref() {
@@ -50,10 +54,10 @@ fn every_example_can_be_loaded() {
         if name.ends_with(".toml") {
             found += 1;
             let config = read(&example(&name)).unwrap_or_else(|errors| panic!("{name}:\n{errors}"));
-            assert!(!config.wireguard.is_empty(), "{name}");
+            assert!(!(config.wireguard.is_empty() && config.macsec.is_empty()), "{name}");
         }
     }
-    assert!(found >= 4, "{found} examples");
+    assert!(found >= 8, "{found} examples");
 }
 
 #[test]
@@ -69,6 +73,17 @@ fn the_examples_are_what_their_names_say() {
     );
     let adits = read(&example("between-adits.toml")).unwrap();
     assert_eq!(adits.wireguard["wg0"].cipher, adit_wireguard::Cipher::Aes256Gcm);
+    let twice = read(&example("double-encryption.toml")).unwrap();
+    let Carrier::Udp(udp) = &twice.macsec["inner"].carrier else { panic!("{twice:?}") };
+    let inside = &twice.wireguard["wg0"].peers["south"].allowed_ips;
+    assert_eq!(udp.peer.as_ref().unwrap().to_string(), format!("{}:4790", inside[0].address()));
+    let link = read(&example("encrypted-link.toml")).unwrap();
+    assert!(
+        matches!(link.macsec["uplink"].carrier, Carrier::Link(_))
+            && link.macsec["uplink"].weaknesses().is_empty()
+    );
+    let fixed = read(&example("macsec-static.toml")).unwrap();
+    assert_eq!(fixed.macsec["lab"].weaknesses(), [Weakness::StaticKeys]);
     let site = read(&example("site-to-site.toml")).unwrap();
     assert!(!site.wireguard["wg0"].peers["branch"].preshared_key.is_none());
 }
@@ -84,8 +99,15 @@ fn known() -> BTreeSet<String> {
         "wireguard.NAME",
         "wireguard.NAME.hooks",
         "wireguard.NAME.peer.PEER",
+        "macsec.NAME.udp",
+        "macsec.NAME.hooks",
+        "macsec.NAME.transmit",
+        "macsec.NAME.receive.CHANNEL",
+        "macsec.NAME.receive.CHANNEL.sa.0",
+        "macsec.NAME",
     ];
     let text: String = tables.iter().map(|table| format!("[{table}]\nzzzzzz = 1\n")).collect();
+    let text = text + "keys = \"static\"\n";
     let errors = read(&format!("zzzzzz = 1\n{text}")).unwrap_err();
     let mut keys = BTreeSet::new();
     for mistake in errors.iter() {
@@ -121,5 +143,10 @@ fn an_empty_file_means_the_defaults() {
     assert!((1..=4).contains(&config.gateway.workers()));
     assert!(!config.gateway.name().is_empty());
     assert_eq!((config.gateway.name, config.gateway.workers), (None, None), "they are the machine's");
-    assert!(config.metrics.is_none() && config.wireguard.is_empty() && config.files.is_empty());
+    assert!(
+        config.metrics.is_none()
+            && config.wireguard.is_empty()
+            && config.macsec.is_empty()
+            && config.files.is_empty()
+    );
 }

@@ -45,7 +45,8 @@ fn numbers_are_taken_within_their_bounds_and_refused_beyond() {
         assert_eq!(read(&peer(&format!("persistent_keepalive = {seconds}"))).is_ok(), right, "{seconds}");
     }
     let huge = "9".repeat(50);
-    assert!(told(&tunnel(&format!("mtu = {huge}"))).contains("wireguard.wg0.mtu: found 999"));
+    // It may be a key in hex that happens to have no letters.
+    assert!(told(&tunnel(&format!("mtu = {huge}"))).contains("wireguard.wg0.mtu: found 50 characters"));
     assert_eq!(one("mtu = 0x5_00").mtu, 1280);
 }
 
