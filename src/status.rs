@@ -2,6 +2,7 @@
 //!
 //! `docs/status.schema.json` is made from these types. Fields are added, never renamed or removed, while [`SCHEMA`] stays.
 
+pub mod macsec;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use macsec::Macsec;
 
 /// The version of this shape.
 pub const SCHEMA: u32 = 1;
@@ -38,6 +41,9 @@ pub struct Status {
     pub warnings: Vec<String>,
     /// WireGuard tunnels by the names of their interfaces.
     pub wireguard: BTreeMap<String, Wireguard>,
+    /// Encrypted Ethernet links by their names.
+    #[serde(default)]
+    pub macsec: BTreeMap<String, Macsec>,
 }
 
 /// The configuration in use.
@@ -72,7 +78,7 @@ pub enum State {
     Up,
     /// Its interface is set down.
     Down,
-    /// Its device or its control socket was taken away from outside; a reload makes it anew.
+    /// Its device, or what it is reached by, was taken away from outside; a reload makes it anew.
     #[default]
     Gone,
     /// Its control thread does not answer.

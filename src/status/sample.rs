@@ -1,7 +1,9 @@
 //! A status with everything in it, for tests.
 
+use super::macsec::{Association, Channel, KeyAgreement, Link, Udp};
 use super::{
-    Batches, Configuration, OtherCipher, Owner, Peer, Privileges, SCHEMA, State, Status, Wireguard, Worker,
+    Batches, Configuration, Macsec, OtherCipher, Owner, Peer, Privileges, SCHEMA, State, Status, Wireguard,
+    Worker,
 };
 
 /// Every field is set, and nothing twice.
@@ -70,5 +72,74 @@ pub(crate) fn full() -> Status {
         privileges: Privileges { user: "adit".to_owned(), capabilities: words(&["CAP_NET_ADMIN"]) },
         warnings: warnings(),
         wireguard: [("wg0".to_owned(), wireguard)].into(),
+        macsec: [("uplink".to_owned(), link(worker(7), warnings()))].into(),
+    }
+}
+
+/// A link with every field set, though no link has all of them.
+fn link(worker: Worker, warnings: Vec<String>) -> Macsec {
+    let counters =
+        |names: &[(&str, u64)]| names.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    let channel = |name: &str, port: u64, counter: &str| Channel {
+        name: Some(name.to_owned()),
+        sci: format!("02:00:5e:10:00:01/{port}"),
+        associations: vec![Association {
+            an: 2,
+            in_use: true,
+            next_pn: 4_294_967_300 + port,
+            lowest_pn: Some(4_294_967_290 + port),
+            key_id: format!("{:032x}", 0xfeed + port),
+            ssci: Some(1),
+            age: 61.5,
+            counters: counters(&[(counter, 30 + port)]),
+        }],
+        counters: counters(&[(counter, 40 + port)]),
+    };
+    Macsec {
+        state: State::Up,
+        tap: "msec0".to_owned(),
+        bridge: Some("br0".to_owned()),
+        mtu: 1_422,
+        link: Some(Link {
+            name: "eth1".to_owned(),
+            up: true,
+            guarded: true,
+            held_back_in: 3,
+            held_back_out: 4,
+        }),
+        udp: Some(Udp {
+            listen_port: 4_790,
+            fwmark: 7,
+            endpoint: Some("198.51.100.9:4790".to_owned()),
+            endpoint_name: Some("south.example.net:4790".to_owned()),
+            path_mtu: Some(1_500),
+        }),
+        sci: Some("02:00:5e:10:00:01/1".to_owned()),
+        cipher: "gcm-aes-256".to_owned(),
+        integrity_only: true,
+        confidentiality_offset: 30,
+        validate: "check".to_owned(),
+        replay_window: Some(64),
+        sci_encoding: "included".to_owned(),
+        clear_tags: 1,
+        key_agreement: Some(KeyAgreement {
+            public_key: "Jvs4v5T9nUOL59DgLbtcBTvIBBzJt4NkVGqmvcTTXzQ=".to_owned(),
+            peer_public_key: "NfgG6ADqGy9NRLJWOsVyf8zbkqlvGuFVjkvS9jPdXHw=".to_owned(),
+            preshared_key: true,
+            handshakes: 19,
+            handshake_queue: 5,
+            latest_handshake: Some(1_795_311_001.25),
+            handshake_age: Some(41.5),
+            trying_for: Some(1.5),
+            heard: Some(0.25),
+            disagreement: Some("the peer has another cipher".to_owned()),
+        }),
+        transmit: channel("us", 1, "OutPktsEncrypted"),
+        receive: vec![channel("south", 2, "InPktsOK")],
+        counters: counters(&[("InPktsNoTag", 6)]),
+        offloads: vec!["tun_tso".to_owned()],
+        workers: vec![worker],
+        drops: [("late".to_owned(), 8)].into(),
+        warnings,
     }
 }

@@ -42,6 +42,7 @@ fn a_status_that_does_not_obey_the_schema_is_seen() {
         ("/wireguard/wg0/state", Value::from("sideways")),
         ("/wireguard/wg0/peers/0/path_mtu", Value::from("1420")),
         ("/wireguard/wg0/peers/0/path_mtu", Value::Null),
+        ("/macsec/uplink/receive/0/associations/0/an", Value::from("0")),
         ("/wireguard/wg0/workers/0", Value::from(serde_json::Map::new())),
     ] {
         let mut bad = good.clone();

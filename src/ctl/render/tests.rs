@@ -77,6 +77,7 @@ fn sample() -> Status {
         privileges: Privileges { user: "adit".into(), capabilities: vec!["cap_net_admin".into()] },
         warnings: vec!["the last reload was refused".into()],
         wireguard: BTreeMap::from([("wg0".into(), wg0), ("wg1".into(), wg1)]),
+        macsec: BTreeMap::new(),
     }
 }
 
