@@ -11,42 +11,43 @@
 //! reach the other side is counted in the thread's [`Tally`] under its [`Reason`], and shown to whoever watches the
 //! [`Tracer`].
 
+mod carrier;
 mod context;
 mod drops;
 mod feed;
+mod framing;
 mod inbox;
+pub mod macsec;
 mod mailbox;
-mod opened;
 mod sync;
-mod table;
 mod tally;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
 mod trace;
 mod train;
+pub mod wireguard;
 mod worker;
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
-use std::sync::Arc;
 
-use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, ip, segment, virtio};
-use adit_wireguard::message::Message;
-use adit_wireguard::{Endpoint, PeerId, Session, Udp};
+use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, virtio};
+use adit_wireguard::Udp;
 
+pub use carrier::Carrier;
 pub use context::Context;
 pub use drops::{Drops, Reason};
-pub use inbox::{Closed, Handshake, Inbox, Note, Taken, UNDER_LOAD};
+pub use framing::{Framing, Path, Sealed, Sorted};
+pub use inbox::{Closed, Handshake, Inbox, Taken, UNDER_LOAD};
 pub use mailbox::Mailbox;
-pub use table::{Change, Table};
 pub use tally::{Batches, Tally};
 pub use trace::{Dropped, Tracer};
-pub use worker::{Letter, Setting, Worker};
+pub use worker::{Letter, Setting, Worker, default_count};
 
-use self::opened::{accept, authentic};
 use self::train::{Train, run};
 use crate::net::offload::Offloads;
+use crate::net::packet::{self, PacketSocket};
 use crate::net::tun::TunQueue;
 use crate::net::udp::{self, UdpSocket};
 
@@ -54,8 +55,8 @@ use crate::net::udp::{self, UdpSocket};
 const BATCH: usize = 1 << 16;
 /// Reads of a batch at most: so that packets that are dropped at once do not keep the other direction waiting.
 const READS: usize = 256;
-/// The most that one read or receive can bring.
-const READ: usize = 1 << 16;
+/// The most that one read or receive can bring: an IP packet in an Ethernet frame.
+const READ: usize = (1 << 16) + 64;
 /// Bytes of one arena: a batch, one read more, and the headers and tags that cutting it adds.
 const ARENA: usize = BATCH + READ + (1 << 16);
 /// Packets of one batch at most: what fits, were all of them keepalives.
@@ -67,11 +68,11 @@ const JOIN: usize = 128;
 
 /// From the TUN device to the network.
 #[derive(Debug)]
-pub struct Outward {
+pub struct Outward<F: Framing> {
     arena: Vec<u8>,
     used: usize,
     slots: Vec<Slot>,
-    groups: Vec<Outgoing>,
+    groups: Vec<Outgoing<F::To>>,
     /// The next group to be sealed.
     unsealed: usize,
     /// The next slot to be sent, and the group that it is in.
@@ -80,17 +81,18 @@ pub struct Outward {
     singly: usize,
     /// All slots are sent one by one.
     apart: bool,
+    frames: packet::Batch,
 }
 
-/// Slots that follow one another and go to one peer.
+/// Slots that follow one another and are for one receiver.
 #[derive(Debug)]
-struct Outgoing {
-    peer: PeerId,
+struct Outgoing<T> {
+    to: T,
     slots: Range<usize>,
-    to: Option<Endpoint>,
+    path: Option<Path>,
 }
 
-impl Default for Outward {
+impl<F: Framing> Default for Outward<F> {
     fn default() -> Self {
         let (slots, groups) = (Vec::with_capacity(SLOTS), Vec::with_capacity(SLOTS));
         Self {
@@ -102,11 +104,12 @@ impl Default for Outward {
             next: (0, 0),
             singly: 0,
             apart: false,
+            frames: packet::Batch::default(),
         }
     }
 }
 
-impl Outward {
+impl<F: Framing> Outward<F> {
     /// True while sealed datagrams wait for room in the socket.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
@@ -117,15 +120,15 @@ impl Outward {
     ///
     /// # Errors
     /// What the device says but `WouldBlock`: it is gone.
-    pub fn gather<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) -> io::Result<bool> {
+    pub fn gather<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, F, C>) -> io::Result<bool> {
         self.clear();
         let mut read_any = false;
         for _ in 0..READS {
-            if !self.has_room(context.mtu) {
+            if !self.has_room(context) {
                 break;
             }
             // The virtio header lands in the room for the datagram's header, the packet where it is sealed.
-            let start = self.used + Session::HEAD;
+            let start = self.used + context.framing.head();
             let buffer = &mut self.arena[start - virtio::LEN..start + READ];
             match tun.read(buffer) {
                 Ok(read) => {
@@ -142,8 +145,9 @@ impl Outward {
     }
 
     /// No more than one train carries: what is left over would be sent alone, at the price of the train.
-    fn has_room(&self, mtu: usize) -> bool {
-        self.used == 0 || self.used + Session::sealed_len(mtu, mtu) <= udp::TRAIN_MAX
+    fn has_room<C>(&self, context: &Context<'_, F, C>) -> bool {
+        let sealed = context.framing.sealed_len(context.mtu, context.mtu);
+        self.used == 0 || self.used + sealed <= udp::TRAIN_MAX
     }
 
     fn clear(&mut self) {
@@ -152,72 +156,43 @@ impl Outward {
         (self.used, self.unsealed, self.next, self.singly) = (0, 0, (0, 0), 0);
     }
 
-    /// Finds the peer for what was read to `start`, and cuts it where it is into packets with room around each.
-    pub(crate) fn admit<C>(&mut self, start: usize, len: usize, context: &mut Context<'_, C>) {
+    /// Finds out whom it is for what was read to `start`, and cuts it where it is into packets with room around each.
+    pub(crate) fn admit<C>(&mut self, start: usize, len: usize, context: &mut Context<'_, F, C>) {
         let packet = &self.arena[start..start + len];
-        let Some(destination) = ip::destination(packet) else {
-            return context.drop(Reason::Malformed, packet);
+        let to = match context.framing.route(packet) {
+            Ok(to) => to,
+            Err(reason) => return context.drop(reason, packet),
         };
-        let Some(peer) = context.table.route(destination) else {
-            return context.drop(Reason::NoRoute, packet);
-        };
-        if context.table.is_loop(peer, packet) {
-            return context.drop(Reason::Loop, packet);
-        }
         let Some(header) = VirtioNetHdr::parse(&self.arena[start - virtio::LEN..]) else {
             return context.drop(Reason::Malformed, packet);
         };
-        let ecn = Ecn::of(packet);
-        let stride = |len| Session::sealed_len(len, context.mtu);
-        let room = self.arena.len() - Session::TAIL;
-        let Ok(segments) = segment(&mut self.arena[start..room], len, &header, stride) else {
+        let ecn = F::ecn(packet);
+        let (framing, mtu) = (&*context.framing, context.mtu);
+        let room = self.arena.len() - F::TAIL;
+        let bytes = &mut self.arena[start..room];
+        let Ok(segments) = F::cut(bytes, len, &header, |len| framing.sealed_len(len, mtu)) else {
             return context.drop(Reason::Malformed, &self.arena[start..start + len]);
         };
         let first = self.slots.len();
         for (offset, len) in segments.iter() {
             self.slots.push(Slot { start: start + offset, len, number: 0, ecn, kept: true });
-            self.used = start + offset - Session::HEAD + Session::sealed_len(len, context.mtu);
+            self.used = start + offset - framing.head() + framing.sealed_len(len, mtu);
         }
         match self.groups.last_mut() {
-            Some(last) if last.peer == peer => last.slots.end = self.slots.len(),
-            _ => self.groups.push(Outgoing { peer, slots: first..self.slots.len(), to: None }),
+            Some(last) if last.to == to => last.slots.end = self.slots.len(),
+            _ => self.groups.push(Outgoing { to, slots: first..self.slots.len(), path: None }),
         }
     }
 
-    /// Seals the batch in place, or leaves a peer's packets to the control thread if there is no session to seal with. False
-    /// if a session may have come meanwhile: then it is called again after the mailbox was read.
-    pub fn seal<C>(&mut self, context: &mut Context<'_, C>) -> bool {
+    /// Seals the batch in place. False if there may be something to seal with by now: then it is called again after the mailbox
+    /// was read.
+    pub fn seal<C>(&mut self, context: &mut Context<'_, F, C>) -> bool {
         while let Some(group) = self.groups.get_mut(self.unsealed) {
             let slots = &mut self.slots[group.slots.clone()];
-            let path = context.table.peer(group.peer).map(|peer| (peer.traffic.clone(), peer.path()));
-            let Some((traffic, path)) = path else {
-                slots.iter_mut().for_each(|slot| slot.kept = false);
-                context.drop_slots(Reason::NoRoute, &self.arena, slots);
-                self.unsealed += 1;
-                continue;
-            };
-            if let Some((session, endpoint)) = path.filter(|(session, _)| session.is_fresh(context.now)) {
-                let sealed = session.seal(&mut self.arena, slots, context.mtu);
-                if (sealed.is_err() || session.is_stale_for_sending(context.now)) && traffic.want_handshake()
-                {
-                    context.inbox.note(Note::Want(group.peer));
-                }
-                if sealed.is_ok() {
-                    let bytes = slots.iter().map(|slot| slot.len as u64).sum();
-                    traffic.note_sent(bytes, true, context.now);
-                    group.to = Some(endpoint);
-                    self.unsealed += 1;
-                    continue;
-                }
-            }
-            let packets = slots.iter().map(|slot| &self.arena[slot.range()]);
-            let Some(left) = context.inbox.unsent(group.peer, packets, context.table.edition()) else {
-                return false;
-            };
-            slots.iter_mut().for_each(|slot| slot.kept = false);
-            context.drop_slots(Reason::UnsentQueueFull, &self.arena, &slots[left..]);
-            if let Some(peer) = context.table.peer(group.peer) {
-                peer.leave();
+            match F::seal(group.to, &mut self.arena, slots, context) {
+                Sealed::To(path) => group.path = Some(path),
+                Sealed::Nowhere => {}
+                Sealed::Again => return false,
             }
             self.unsealed += 1;
         }
@@ -225,22 +200,53 @@ impl Outward {
         true
     }
 
-    /// Sends what is sealed, equal lengths that follow one another as one train. Stops where the socket has no room; it is
-    /// called again then.
-    pub fn send<C>(&mut self, socket: &UdpSocket, context: &mut Context<'_, C>) {
+    /// Sends what is sealed. Stops where the socket has no room; it is called again then.
+    pub fn send<C>(&mut self, carrier: &Carrier, context: &mut Context<'_, F, C>) {
         while let Some(group) = self.groups.get(self.next.1) {
-            let (Some(Endpoint::Udp(path)), false) = (group.to, self.next.0 >= group.slots.end) else {
-                self.next = (group.slots.end, self.next.1 + 1);
-                continue;
+            let slots = self.next.0..group.slots.end;
+            let done = match (group.path, carrier) {
+                _ if slots.is_empty() => true,
+                (Some(Path::Udp(path)), Carrier::Udp(socket)) => {
+                    self.send_datagrams(&path, slots, socket, context)
+                }
+                (Some(Path::Link), Carrier::Link { socket, .. }) => self.send_frames(slots, socket, context),
+                // Sealed for a carrier that is no more.
+                (Some(_), _) => {
+                    context.drop_kept(Reason::NoCarrier, &self.arena, &self.slots[slots]);
+                    true
+                }
+                (None, _) => true,
             };
+            if !done {
+                return;
+            }
+            let group = &self.groups[self.next.1];
+            self.next = (group.slots.end, self.next.1 + 1);
+        }
+    }
+
+    /// Sends datagrams, equal lengths that follow one another as one train. False if there is no room.
+    fn send_datagrams<C>(
+        &mut self,
+        path: &Udp,
+        slots: Range<usize>,
+        socket: &UdpSocket,
+        context: &mut Context<'_, F, C>,
+    ) -> bool {
+        let mut path = *path;
+        while self.next.0 < slots.end {
+            if !self.slots[self.next.0].kept {
+                self.next.0 += 1;
+                continue;
+            }
             let trains = socket.sends_trains() && !self.apart && self.next.0 >= self.singly;
             let train =
-                run(&self.slots[self.next.0..group.slots.end], if trains { udp::TRAIN_SEGMENTS } else { 1 });
+                run(&self.slots[self.next.0..slots.end], if trains { udp::TRAIN_SEGMENTS } else { 1 });
             let slots = &self.slots[self.next.0..self.next.0 + train];
             let (first, last) = (slots[0], slots[train - 1]);
             match socket.send(&path, &self.arena[first.start..last.range().end], first.len, first.ecn) {
                 Ok(()) => self.next.0 += train,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if train > 1 => {
                     // EIO is the interface's last word: it cannot make the checksums of a train.
@@ -249,8 +255,12 @@ impl Outward {
                     }
                     self.singly = self.next.0 + train;
                 }
+                // The route chooses another local address.
                 Err(error) if path.local.is_some() && udp::is_no_address(&error) => {
-                    self.forget_local(context)
+                    let group = &mut self.groups[self.next.1];
+                    context.framing.forget_local(group.to, path);
+                    path.local = None;
+                    group.path = Some(Path::Udp(path));
                 }
                 Err(_) => {
                     context.drop(Reason::SendFailed, &self.arena[first.range()]);
@@ -258,28 +268,51 @@ impl Outward {
                 }
             }
         }
+        true
+    }
+
+    /// Sends frames, many with one system call. False if there is no room.
+    fn send_frames<C>(
+        &mut self,
+        slots: Range<usize>,
+        socket: &PacketSocket,
+        context: &mut Context<'_, F, C>,
+    ) -> bool {
+        while self.next.0 < slots.end {
+            let left = &self.slots[self.next.0..slots.end];
+            match socket.send(&mut self.frames, &self.arena, left) {
+                Ok(sent) => {
+                    if sent.lost > 0 {
+                        context.drop_joined(Reason::SendFailed, sent.lost, &[]);
+                    }
+                    if sent.oversized > 0 {
+                        context.drop_joined(Reason::Oversized, sent.oversized, &[]);
+                    }
+                    if sent.done == 0 {
+                        return false;
+                    }
+                    self.next.0 += sent.done;
+                }
+                Err(packet::Error::Down | packet::Error::Gone) => {
+                    context.drop_kept(Reason::NoCarrier, &self.arena, left);
+                    return true;
+                }
+                Err(_) => {
+                    context.drop(Reason::SendFailed, &self.arena[left[0].range()]);
+                    self.next.0 += 1;
+                }
+            }
+        }
+        true
     }
 
     /// Gives the batch up, when there is no socket.
-    pub fn discard<C>(&mut self, context: &mut Context<'_, C>) {
-        for group in self.groups.iter().filter(|group| group.to.is_some()) {
+    pub fn discard<C>(&mut self, context: &mut Context<'_, F, C>) {
+        for group in self.groups.iter().filter(|group| group.path.is_some()) {
             let unsent = group.slots.start.max(self.next.0)..group.slots.end.max(self.next.0);
-            context.drop_slots(Reason::NoCarrier, &self.arena, &self.slots[unsent]);
+            context.drop_kept(Reason::NoCarrier, &self.arena, &self.slots[unsent]);
         }
         self.next = (self.slots.len(), self.groups.len());
-    }
-
-    /// The kernel did not take the local address: it may be gone. The route chooses another.
-    fn forget_local<C>(&mut self, context: &mut Context<'_, C>) {
-        let group = &mut self.groups[self.next.1];
-        let gone = group.to;
-        group.to = gone.map(Endpoint::without_local);
-        if let Some(peer) = context.table.peer(group.peer) {
-            // The peer may have moved since the batch was sealed: that stays.
-            peer.traffic
-                .endpoint
-                .update(|now| if now == gone { now.map(Endpoint::without_local) } else { now });
-        }
     }
 }
 
@@ -287,29 +320,30 @@ impl Outward {
 
 /// From the network to the TUN device.
 #[derive(Debug)]
-pub struct Inward {
+pub struct Inward<F: Framing> {
     arena: Vec<u8>,
     used: usize,
     trains: Vec<Train>,
     /// Datagrams that the socket had no room for.
     lost: usize,
     slots: Vec<Slot>,
-    groups: Vec<Incoming>,
-    /// Sessions under which the first packet came.
-    confirmed: Vec<Arc<Session>>,
+    groups: Vec<Incoming<F::Source>>,
+    /// What whoever sends has to know.
+    news: Vec<F::Change>,
     limits: Limits,
     joined: Coalescer,
+    frames: packet::Batch,
 }
 
-/// Slots that follow one another, name one session and came by one path.
+/// Slots that follow one another, have one source and came by one path.
 #[derive(Debug)]
-struct Incoming {
-    index: u32,
-    path: Udp,
+struct Incoming<S> {
+    source: S,
+    path: Path,
     slots: Range<usize>,
 }
 
-impl Inward {
+impl<F: Framing> Inward<F> {
     /// A direction that joins packets as the TUN device can take them.
     #[must_use]
     pub fn new(offloads: &Offloads) -> Self {
@@ -322,15 +356,24 @@ impl Inward {
             lost: 0,
             slots: Vec::with_capacity(SLOTS),
             groups: Vec::with_capacity(SLOTS),
-            confirmed: Vec::new(),
+            news: Vec::new(),
             limits,
             joined: Coalescer::new(limits),
+            frames: packet::Batch::default(),
         }
     }
 
     /// Receives datagrams until there are no more or the batch is full. True if there were any.
-    pub fn receive(&mut self, socket: &UdpSocket) -> bool {
+    pub fn receive(&mut self, carrier: &Carrier) -> bool {
         self.clear();
+        match carrier {
+            Carrier::Udp(socket) => self.receive_datagrams(socket),
+            Carrier::Link { socket, longest } => self.receive_frames(socket, *longest),
+        }
+        !self.trains.is_empty()
+    }
+
+    fn receive_datagrams(&mut self, socket: &UdpSocket) {
         for _ in 0..READS {
             if self.used >= BATCH {
                 break;
@@ -342,12 +385,35 @@ impl Inward {
                 Err(_) => break,
             }
         }
-        !self.trains.is_empty()
+    }
+
+    fn receive_frames(&mut self, socket: &PacketSocket, longest: usize) {
+        let room = longest + packet::TAG;
+        while self.used < BATCH && self.trains.len() < READS {
+            let mut slots = [Slot::default(); packet::BATCH];
+            let count = ((self.arena.len() - self.used) / room).min(slots.len());
+            for (at, slot) in slots[..count].iter_mut().enumerate() {
+                (slot.start, slot.len) = (self.used + at * room, room);
+            }
+            // An error is that the link is down, which the control thread is told by others.
+            let received =
+                socket.receive(&mut self.frames, &mut self.arena, &mut slots[..count]).unwrap_or(0);
+            for slot in &slots[..received] {
+                let (start, end) = (slot.start, slot.range().end.min(self.arena.len()));
+                let (stride, path, ecn) = ((end - start).max(1), Path::Link, Ecn::NotEct);
+                self.trains.push(Train { start, end, stride, path, ecn, truncated: !slot.kept });
+            }
+            self.used += received * room;
+            if received < count {
+                break;
+            }
+        }
     }
 
     /// Receives once more behind what was opened, if the last train was as long as trains can be: a super-packet that was too
     /// long for one has its rest behind it, and delivered together they are one again. True if there was any.
-    pub fn receive_rest(&mut self, socket: &UdpSocket) -> bool {
+    pub fn receive_rest(&mut self, carrier: &Carrier) -> bool {
+        let Carrier::Udp(socket) = carrier else { return false };
         if !self.trains.last().is_some_and(Train::is_full) || self.arena.len() - self.used < READ {
             return false;
         }
@@ -375,7 +441,7 @@ impl Inward {
     /// Takes note of what was received behind what is there already.
     pub(crate) fn admit(&mut self, received: &udp::Received) {
         let udp::Received { len, stride, path, ecn, truncated, lost } = *received;
-        let (start, end) = (self.used, self.used + len);
+        let (start, end, path) = (self.used, self.used + len, Path::Udp(path));
         self.trains.push(Train { start, end, stride: stride.max(1), path, ecn, truncated });
         self.lost += lost as usize;
         // An empty datagram takes a byte, so that each has its place.
@@ -383,7 +449,7 @@ impl Inward {
     }
 
     /// Takes trains apart: data messages become slots, handshakes go to the control thread.
-    pub fn sort<C>(&mut self, context: &mut Context<'_, C>) {
+    pub fn sort<C>(&mut self, context: &mut Context<'_, F, C>) {
         if self.lost > 0 {
             context.drop_joined(Reason::ReceiveQueueFull, self.lost, &[]);
         }
@@ -394,70 +460,50 @@ impl Inward {
             }
             for start in (train.start..train.end.max(train.start + 1)).step_by(train.stride) {
                 let datagram = &self.arena[start..train.end.min(start + train.stride)];
-                match Message::parse(datagram) {
-                    Some(Message::Data { receiver: index, counter: number }) => {
-                        let (at, path, len) = (self.slots.len(), &train.path, datagram.len());
-                        self.slots.push(Slot { start, len, number, ecn: train.ecn, kept: true });
+                match context.framing.sort(datagram) {
+                    Sorted::Data { source, lead, number } => {
+                        let (at, path, ecn) = (self.slots.len(), train.path, train.ecn);
+                        let (start, len) = (start + lead, datagram.len() - lead);
+                        self.slots.push(Slot { start, len, number, ecn, kept: true });
                         match self.groups.last_mut() {
-                            Some(last) if last.index == index && last.path == *path => {
+                            Some(last) if last.source == source && last.path == path => {
                                 last.slots.end = at + 1
                             }
-                            _ => self.groups.push(Incoming { index, path: *path, slots: at..at + 1 }),
+                            _ => self.groups.push(Incoming { source, path, slots: at..at + 1 }),
                         }
                     }
-                    Some(Message::Initiation | Message::Response | Message::CookieReply) => {
-                        if !context.inbox.handshake(Endpoint::Udp(train.path), datagram) {
+                    Sorted::Handshake => {
+                        if !context.inbox.handshake(train.path, datagram) {
                             context.drop(Reason::HandshakeQueueFull, datagram);
                         }
                     }
-                    None => context.drop(Reason::NotWireguard, datagram),
+                    Sorted::Refused(reason) => context.drop(reason, datagram),
                 }
             }
         }
         context.tally.inward.count(self.slots.len());
     }
 
-    /// Opens data messages in place, and joins the packets inside that their peer may send.
-    pub fn open<C>(&mut self, context: &mut Context<'_, C>) {
+    /// Opens data messages in place, and joins the packets inside.
+    pub fn open<C>(&mut self, context: &mut Context<'_, F, C>) {
         for group in &self.groups {
             let slots = &mut self.slots[group.slots.clone()];
-            let Some(session) = context.table.session(group.index).cloned() else {
-                context.drop_slots(Reason::UnknownSession, &self.arena, slots);
-                continue;
-            };
-            if !session.is_fresh(context.now) {
-                context.drop_slots(Reason::Expired, &self.arena, slots);
-                continue;
-            }
-            let bytes_of = |slot: &Slot| (slot.len + Session::OVERHEAD) as u64;
-            session.open(&mut self.arena, slots, |refused, bytes| {
-                context.drop(Reason::Protocol(refused), bytes);
-            });
-            let bytes: u64 = slots.iter().filter(|slot| slot.kept).map(bytes_of).sum();
-            if bytes == 0 {
-                continue;
-            }
-            let data = slots.iter().any(|slot| slot.kept && slot.len > 0);
-            if authentic(&session, bytes, data, group.path, context) {
-                self.confirmed.push(session.clone());
-            }
-            for slot in slots.iter_mut().filter(|slot| slot.kept && slot.len > 0) {
-                match accept(&mut self.arena, slot, session.peer().id(), context.table) {
-                    Ok(()) if self.joined.push(&self.arena, slot.range()).is_ok() => {}
-                    Ok(()) => context.drop(Reason::Malformed, &self.arena[slot.range()]),
-                    Err(reason) => context.drop(reason, &self.arena[slot.range()]),
+            self.news.extend(F::open(group.source, group.path, &mut self.arena, slots, context));
+            for slot in slots.iter().filter(|slot| slot.kept) {
+                if F::join(&mut self.joined, &self.arena, slot.range()).is_err() {
+                    context.drop(Reason::Malformed, &self.arena[slot.range()]);
                 }
             }
         }
     }
 
-    /// Sessions under which the first packet came: whoever sends has to know before that packet is delivered and answered.
-    pub fn confirmed(&mut self) -> impl Iterator<Item = Arc<Session>> {
-        self.confirmed.drain(..)
+    /// What whoever sends has to know before these packets are delivered and answered.
+    pub fn news(&mut self) -> impl Iterator<Item = F::Change> {
+        self.news.drain(..)
     }
 
     /// Writes the packets, each joined run as one super-packet.
-    pub fn deliver<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, C>) {
+    pub fn deliver<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, F, C>) {
         self.joined.finish(&mut self.arena);
         let mut refused = None;
         for (header, packets) in self.joined.items() {

@@ -233,7 +233,7 @@ fn labels(tunnel: &str) -> Labels {
 
 /// Every reason there is, then any that this version does not know.
 fn drops(tunnel: &Wireguard) -> Vec<(&str, u64)> {
-    let known = Reason::all().map(Reason::as_str);
+    let known = Reason::of_wireguard().map(Reason::as_str);
     let mut all: Vec<_> =
         known.map(|reason| (reason, tunnel.drops.get(reason).copied().unwrap_or(0))).collect();
     for (reason, packets) in &tunnel.drops {

@@ -5,7 +5,7 @@ use std::thread::spawn;
 
 use adit::control::{Interface, MTU, Options};
 use adit::ctl::AditWireguard;
-use adit::datapath::Worker;
+use adit::datapath::default_count;
 use adit::{background, log};
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &AditWireguard) -> Result<()> {
-    let workers = arguments.workers.map_or_else(Worker::default_count, usize::from);
+    let workers = arguments.workers.map_or_else(default_count, usize::from);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1]).context("cannot listen to signals")?;
     let options = Options {
         name: arguments.name.clone(),

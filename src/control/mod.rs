@@ -1,16 +1,11 @@
 //! What drives the protocols: one thread for each interface, which owns the control half and tells the workers.
 
-mod carrier;
-mod device;
-mod interface;
+mod ended;
 mod monitor;
-mod other_cipher;
-mod owners;
-mod remote;
-mod report;
-mod uapi;
+mod name;
+mod tallies;
+mod wireguard;
 
-pub use device::{Command, Device};
-pub use interface::{Ended, Interface, MTU, Options, interface_name};
-pub use remote::Remote;
-pub use uapi::SOCKETS;
+pub use ended::Ended;
+pub use name::interface_name;
+pub use wireguard::{Command, Device, Interface, MTU, Options, Remote, SOCKETS};

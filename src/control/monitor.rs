@@ -6,34 +6,32 @@ use std::sync::{Arc, Weak};
 
 use adit_wireguard::Prefix;
 
-use super::Command;
-use super::interface::Farewell;
-use crate::datapath::Inbox;
+use super::ended::Farewell;
 use crate::net::link::{self, Event, Link, Watch};
 use crate::net::tun::TunHandle;
 
 /// A thread's worth of following one link.
-struct Monitor {
+struct Monitor<T> {
     watch: Watch,
     link: Link,
     tun: Weak<TunHandle>,
-    inbox: Weak<Inbox<Command>>,
+    tell: T,
 }
 
-/// Follows the link of a TUN device until the control thread is gone, also into another network namespace. Returns what
-/// the link is at first; every change after that is told.
+/// Follows the link of a TUN or TAP device until nobody is left to be told (`tell` says so), also into another network
+/// namespace. Returns what the link is at first; every change after that is told.
 ///
 /// # Errors
 /// What the system says: no netlink socket or no thread is left.
 pub(super) fn start(
     tun: &Arc<TunHandle>,
-    inbox: &Arc<Inbox<Command>>,
     farewell: Farewell,
+    tell: impl Fn(Event) -> bool + Send + 'static,
 ) -> io::Result<Link> {
     // Before the link is looked at, so that no change falls between.
     let watch = Watch::new()?;
     let link = link::find(&tun.name()?)?;
-    let monitor = Monitor { watch, link, tun: Arc::downgrade(tun), inbox: Arc::downgrade(inbox) };
+    let monitor = Monitor { watch, link, tun: Arc::downgrade(tun), tell };
     let run = move || {
         let _farewell = farewell;
         if let Err(error) = monitor.follow() {
@@ -44,7 +42,7 @@ pub(super) fn start(
     Ok(link)
 }
 
-impl Monitor {
+impl<T: Fn(Event) -> bool> Monitor<T> {
     fn follow(mut self) -> io::Result<()> {
         loop {
             let events = match self.watch.read() {
@@ -67,8 +65,9 @@ impl Monitor {
                     Event::Link(_) | Event::Gone(_) => continue,
                     Event::Route(_) | Event::AddressGone(_) => event,
                 };
-                let Some(inbox) = self.inbox.upgrade() else { return Ok(()) };
-                inbox.command(Command::Network(event));
+                if !(self.tell)(event) {
+                    return Ok(());
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use adit_macsec::agreement;
 use adit_wireguard::Refused;
 
 /// Why a packet was dropped.
@@ -23,8 +24,12 @@ pub enum Reason {
     ReceiveQueueFull,
     /// The receive buffer was too short for a datagram.
     Truncated,
+    /// A frame longer than its link carries.
+    Oversized,
     /// A datagram that is no WireGuard message.
     NotWireguard,
+    /// A datagram that is neither a MACsec frame nor a message of its key agreement.
+    NotMacsec,
     /// Handshake messages came faster than they could be looked at.
     HandshakeQueueFull,
     /// A data message for a session that does not exist.
@@ -37,26 +42,33 @@ pub enum Reason {
     Congestion,
     /// The TUN device did not take a packet.
     DeliverFailed,
-    /// The protocol refused it.
+    /// WireGuard refused it.
     Protocol(Refused),
+    /// MACsec refused it.
+    Macsec(adit_macsec::Refused),
+    /// The key agreement of MACsec refused it.
+    Agreement(agreement::Refused),
 }
 
 use Reason::{
-    Congestion, DeliverFailed, Expired, HandshakeQueueFull, Loop, Malformed, NoCarrier, NoRoute,
-    NotWireguard, Protocol, ReceiveQueueFull, SendFailed, Source, Truncated, UnknownSession, UnsentQueueFull,
+    Agreement, Congestion, DeliverFailed, Expired, HandshakeQueueFull, Loop, Macsec, Malformed, NoCarrier,
+    NoRoute, NotMacsec, NotWireguard, Oversized, Protocol, ReceiveQueueFull, SendFailed, Source, Truncated,
+    UnknownSession, UnsentQueueFull,
 };
 
 /// The reasons of the data path itself, in the order of the packet's journey, with their stable names.
-const OWN: [(Reason, &str); 15] = [
+const OWN: [(Reason, &str); 17] = [
     (Malformed, "malformed"),
     (NoRoute, "no_route"),
     (Loop, "loop"),
     (NoCarrier, "no_carrier"),
     (UnsentQueueFull, "unsent_queue_full"),
     (SendFailed, "send_failed"),
+    (Oversized, "oversized"),
     (ReceiveQueueFull, "receive_queue_full"),
     (Truncated, "truncated"),
     (NotWireguard, "not_wireguard"),
+    (NotMacsec, "not_macsec"),
     (HandshakeQueueFull, "handshake_queue_full"),
     (UnknownSession, "unknown_session"),
     (Expired, "expired"),
@@ -66,18 +78,51 @@ const OWN: [(Reason, &str); 15] = [
 ];
 
 /// How many reasons there are.
-const REASONS: usize = OWN.len() + Refused::ALL.len();
+const REASONS: usize = AGREEMENT + agreement::Refused::ALL.len();
+/// Where those of each protocol begin.
+const PROTOCOL: usize = OWN.len();
+const MACSEC: usize = PROTOCOL + Refused::ALL.len();
+const AGREEMENT: usize = MACSEC + adit_macsec::Refused::ALL.len();
 
 impl Reason {
-    /// Every reason.
+    /// Every reason. Those of tunnels of different kinds share names where they are the same.
     pub fn all() -> impl Iterator<Item = Self> {
-        OWN.iter().map(|(reason, _)| *reason).chain(Refused::ALL.iter().copied().map(Protocol))
+        OWN.iter()
+            .map(|(reason, _)| *reason)
+            .chain(Self::refused_by_wireguard())
+            .chain(Self::refused_by_macsec())
+    }
+
+    /// Those that a WireGuard tunnel may have: no two share a name.
+    pub fn of_wireguard() -> impl Iterator<Item = Self> {
+        let own = OWN.iter().map(|(reason, _)| *reason).filter(|reason| *reason != NotMacsec);
+        own.chain(Self::refused_by_wireguard())
+    }
+
+    /// Those that an encrypted link may have: no two share a name.
+    pub fn of_macsec() -> impl Iterator<Item = Self> {
+        let own = OWN.iter().map(|(reason, _)| *reason).filter(|reason| *reason != NotWireguard);
+        own.chain(Self::refused_by_macsec())
+    }
+
+    fn refused_by_wireguard() -> impl Iterator<Item = Self> {
+        Refused::ALL.iter().copied().map(Protocol)
+    }
+
+    fn refused_by_macsec() -> impl Iterator<Item = Self> {
+        let agreement = agreement::Refused::ALL.iter().copied().map(Agreement);
+        adit_macsec::Refused::ALL.iter().copied().map(Macsec).chain(agreement)
     }
 
     /// A stable name, for metrics and log lines.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        if let Protocol(refused) = self { refused.as_str() } else { OWN[self.number()].1 }
+        match self {
+            Protocol(refused) => refused.as_str(),
+            Macsec(refused) => refused.as_str(),
+            Agreement(refused) => refused.as_str(),
+            own => OWN.get(own.number()).map_or("", |(_, name)| name),
+        }
     }
 
     fn number(self) -> usize {
@@ -88,16 +133,20 @@ impl Reason {
             NoCarrier => 3,
             UnsentQueueFull => 4,
             SendFailed => 5,
-            ReceiveQueueFull => 6,
-            Truncated => 7,
-            NotWireguard => 8,
-            HandshakeQueueFull => 9,
-            UnknownSession => 10,
-            Expired => 11,
-            Source => 12,
-            Congestion => 13,
-            DeliverFailed => 14,
-            Protocol(refused) => OWN.len() + refused as usize,
+            Oversized => 6,
+            ReceiveQueueFull => 7,
+            Truncated => 8,
+            NotWireguard => 9,
+            NotMacsec => 10,
+            HandshakeQueueFull => 11,
+            UnknownSession => 12,
+            Expired => 13,
+            Source => 14,
+            Congestion => 15,
+            DeliverFailed => 16,
+            Protocol(refused) => PROTOCOL + refused as usize,
+            Macsec(refused) => MACSEC + refused as usize,
+            Agreement(refused) => AGREEMENT + refused as usize,
         }
     }
 }
@@ -135,19 +184,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_its_own_counter_and_name() {
+    fn each_reason_has_its_own_counter() {
         let drops = Drops::default();
-        let mut names = Vec::new();
         for (at, reason) in Reason::all().enumerate() {
             assert_eq!(reason.number(), at);
             drops.add(reason, at as u64 + 1);
-            names.push(reason.as_str());
         }
         for (at, reason) in Reason::all().enumerate() {
             assert_eq!(drops.of(reason), at as u64 + 1);
         }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), REASONS);
+    }
+
+    #[test]
+    fn each_reason_has_a_name_of_its_own_among_those_of_one_tunnel() {
+        for all in [Reason::of_wireguard().collect::<Vec<_>>(), Reason::of_macsec().collect()] {
+            let mut names: Vec<_> = all.iter().map(|reason| reason.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all.len(), "{names:?}");
+        }
     }
 }

@@ -1,27 +1,27 @@
 //! Both directions without devices: bytes from memory in place of a socket or a TUN queue. For the fuzz targets alone.
 
 use adit_packet::{Ecn, VirtioNetHdr, virtio};
-use adit_wireguard::{Endpoint, Session, Udp};
+use adit_wireguard::Udp;
 
-use super::{BATCH, Context, Inward, Outward, READ};
+use super::{BATCH, Context, Framing, Inward, Outward, Path, READ};
 use crate::net::udp::Received;
 
-impl Outward {
+impl<F: Framing> Outward<F> {
     /// As [`Self::gather`]; each of `reads` is a virtio header and a packet. Takes them until the batch is full, and says
     /// how many it took.
     #[doc(hidden)]
     pub fn gather_from<C>(
         &mut self,
         reads: impl IntoIterator<Item = Vec<u8>>,
-        context: &mut Context<'_, C>,
+        context: &mut Context<'_, F, C>,
     ) -> usize {
         self.clear();
         let mut reads = reads.into_iter();
         let mut taken = 0;
-        while self.has_room(context.mtu)
+        while self.has_room(context)
             && let Some(read) = reads.next()
         {
-            let start = self.used + Session::HEAD;
+            let start = self.used + context.framing.head();
             let buffer = &mut self.arena[start - virtio::LEN..start + READ];
             let len = read.len().min(buffer.len());
             buffer[..len].copy_from_slice(&read[..len]);
@@ -33,15 +33,16 @@ impl Outward {
 
     /// What [`Self::send`] would send, one by one, and where to.
     #[doc(hidden)]
-    pub fn datagrams(&self) -> impl Iterator<Item = (Endpoint, &[u8])> {
-        let sealed = self.groups.iter().filter_map(|group| Some((group.to?, group.slots.clone())));
+    pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
+        let sealed = self.groups.iter().filter_map(|group| Some((group.path?, group.slots.clone())));
         sealed.flat_map(move |(to, slots)| {
-            self.slots[slots].iter().map(move |slot| (to, &self.arena[slot.range()]))
+            let kept = self.slots[slots].iter().filter(|slot| slot.kept);
+            kept.map(move |slot| (to, &self.arena[slot.range()]))
         })
     }
 }
 
-impl Inward {
+impl<F: Framing> Inward<F> {
     /// As [`Self::receive`]; each train is its bytes, its stride, its path and its congestion mark. Takes them until the
     /// batch is full, and says how many it took.
     #[doc(hidden)]

@@ -10,9 +10,11 @@ use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use adit_wireguard::{Endpoint, PeerId};
+use adit_wireguard::PeerId;
 
+use super::framing::Path;
 use super::sync::{Condvar, Mutex, MutexGuard, lock};
+use super::wireguard::Note;
 
 /// Handshake messages that wait at most, as in the kernel.
 const HANDSHAKES: usize = 4_096;
@@ -29,37 +31,26 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Handshake {
     /// Who sent it.
-    pub from: Endpoint,
+    pub from: Path,
     /// Its bytes.
     pub message: Vec<u8>,
 }
 
-/// What a worker has to say that is no handshake. Few: each is said once until it is answered.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Note {
-    /// A packet had to go to a peer without a session.
-    Unsent(PeerId, Vec<u8>),
-    /// A peer's session should be renewed.
-    Want(PeerId),
-    /// The first authentic packet came under a session, named by its index.
-    Confirmed(u32),
-    /// A worker ended: the device is gone.
-    Gone,
-}
-
-/// The queues. `C` is what else the control thread is asked to do.
+/// The queues. `N` is what workers have to say that is no handshake, `C` what else the control thread is asked to do.
 #[derive(Debug)]
-pub struct Inbox<C> {
-    queues: Mutex<Queues<C>>,
+pub struct Inbox<N, C> {
+    queues: Mutex<Queues<N, C>>,
     filled: Condvar,
     /// Commands were taken out of a full queue.
     emptied: Condvar,
 }
 
 #[derive(Debug)]
-struct Queues<C> {
+struct Queues<N, C> {
     handshakes: VecDeque<Handshake>,
-    notes: VecDeque<Note>,
+    notes: VecDeque<N>,
+    gone: bool,
+    /// Bytes of packets among the notes.
     unsent: usize,
     edition: u64,
     commands: VecDeque<C>,
@@ -67,16 +58,16 @@ struct Queues<C> {
 
 /// The inbox while nobody else can leave anything in it.
 #[derive(Debug)]
-pub struct Closed<'a, C>(MutexGuard<'a, Queues<C>>);
+pub struct Closed<'a, N, C>(MutexGuard<'a, Queues<N, C>>);
 
-impl<C> Closed<'_, C> {
+impl<C> Closed<'_, Note, C> {
     /// Takes the packets without a session, in order of arrival.
     pub fn take_unsent(&mut self) -> Vec<(PeerId, Vec<u8>)> {
         let mut taken = Vec::new();
         for note in std::mem::take(&mut self.0.notes) {
             match note {
                 Note::Unsent(peer, packet) => taken.push((peer, packet)),
-                Note::Want(_) | Note::Confirmed(_) | Note::Gone => self.0.notes.push_back(note),
+                Note::Want(_) | Note::Confirmed(_) => self.0.notes.push_back(note),
             }
         }
         self.0.unsent = 0;
@@ -92,9 +83,11 @@ impl<C> Closed<'_, C> {
 
 /// What one look at the inbox brought.
 #[derive(Debug)]
-pub struct Taken<C> {
-    /// Everything but handshakes, in order of arrival.
-    pub notes: VecDeque<Note>,
+pub struct Taken<N, C> {
+    /// What workers have to say, in order of arrival.
+    pub notes: VecDeque<N>,
+    /// A worker ended: the device is gone.
+    pub gone: bool,
     /// Requests, in order of arrival.
     pub commands: VecDeque<C>,
     /// The oldest handshakes.
@@ -103,11 +96,12 @@ pub struct Taken<C> {
     pub depth: usize,
 }
 
-impl<C> Default for Inbox<C> {
+impl<N, C> Default for Inbox<N, C> {
     fn default() -> Self {
         let queues = Queues {
             handshakes: VecDeque::new(),
             notes: VecDeque::new(),
+            gone: false,
             unsent: 0,
             edition: 0,
             commands: VecDeque::new(),
@@ -116,19 +110,19 @@ impl<C> Default for Inbox<C> {
     }
 }
 
-impl<C> Inbox<C> {
-    fn lock(&self) -> MutexGuard<'_, Queues<C>> {
+impl<N, C> Inbox<N, C> {
+    fn lock(&self) -> MutexGuard<'_, Queues<N, C>> {
         lock(&self.queues)
     }
 
     /// Closes the inbox until what is returned is dropped.
-    pub fn close(&self) -> Closed<'_, C> {
+    pub fn close(&self) -> Closed<'_, N, C> {
         Closed(self.lock())
     }
 
     /// Leaves a handshake message; false if too many wait.
     #[must_use]
-    pub fn handshake(&self, from: Endpoint, message: &[u8]) -> bool {
+    pub fn handshake(&self, from: Path, message: &[u8]) -> bool {
         let mut queues = self.lock();
         if queues.handshakes.len() >= HANDSHAKES {
             return false;
@@ -142,35 +136,15 @@ impl<C> Inbox<C> {
         true
     }
 
-    /// Leaves packets for a peer without a session; how many, from the first on, before too many wait. `None` if the sessions
-    /// to send with are of a newer edition than the worker's: it reads its mailbox first.
-    #[must_use]
-    pub fn unsent<'p>(
-        &self,
-        peer: PeerId,
-        packets: impl Iterator<Item = &'p [u8]>,
-        edition: u64,
-    ) -> Option<usize> {
-        let mut queues = self.lock();
-        if queues.edition > edition {
-            return None;
-        }
-        let mut left = 0;
-        for packet in packets {
-            if queues.unsent + packet.len() > UNSENT {
-                break;
-            }
-            queues.unsent += packet.len();
-            queues.notes.push_back(Note::Unsent(peer, packet.to_vec()));
-            left += 1;
-        }
+    /// Leaves a note.
+    pub fn note(&self, note: N) {
+        self.lock().notes.push_back(note);
         self.filled.notify_one();
-        Some(left)
     }
 
-    /// Leaves a note.
-    pub fn note(&self, note: Note) {
-        self.lock().notes.push_back(note);
+    /// A worker ends: the device is gone.
+    pub fn gone(&self) {
+        self.lock().gone = true;
         self.filled.notify_one();
     }
 
@@ -200,10 +174,13 @@ impl<C> Inbox<C> {
     }
 
     /// Takes all notes and commands and up to `handshakes` handshakes; waits for the first for at most `patience`.
-    pub fn take(&self, handshakes: usize, patience: Option<Duration>) -> Taken<C> {
+    pub fn take(&self, handshakes: usize, patience: Option<Duration>) -> Taken<N, C> {
         let mut queues = self.lock();
-        let empty = |queues: &Queues<C>| {
-            queues.notes.is_empty() && queues.commands.is_empty() && queues.handshakes.is_empty()
+        let empty = |queues: &Queues<N, C>| {
+            !queues.gone
+                && queues.notes.is_empty()
+                && queues.commands.is_empty()
+                && queues.handshakes.is_empty()
         };
         if empty(&queues) {
             queues = match patience {
@@ -222,10 +199,39 @@ impl<C> Inbox<C> {
         let first = depth.min(handshakes);
         Taken {
             notes: std::mem::take(&mut queues.notes),
+            gone: queues.gone,
             commands: std::mem::take(&mut queues.commands),
             handshakes: queues.handshakes.drain(..first).collect(),
             depth,
         }
+    }
+}
+
+impl<C> Inbox<Note, C> {
+    /// Leaves packets for a peer without a session; how many, from the first on, before too many wait. `None` if the sessions
+    /// to send with are of a newer edition than the worker's: it reads its mailbox first.
+    #[must_use]
+    pub fn unsent<'p>(
+        &self,
+        peer: PeerId,
+        packets: impl Iterator<Item = &'p [u8]>,
+        edition: u64,
+    ) -> Option<usize> {
+        let mut queues = self.lock();
+        if queues.edition > edition {
+            return None;
+        }
+        let mut left = 0;
+        for packet in packets {
+            if queues.unsent + packet.len() > UNSENT {
+                break;
+            }
+            queues.unsent += packet.len();
+            queues.notes.push_back(Note::Unsent(peer, packet.to_vec()));
+            left += 1;
+        }
+        self.filled.notify_one();
+        Some(left)
     }
 }
 
@@ -234,7 +240,7 @@ mod loom_tests {
     use loom::sync::Arc;
     use loom::thread;
 
-    use super::{Inbox, PeerId};
+    use super::{Inbox, Note, PeerId};
     use crate::datapath::Mailbox;
     use crate::datapath::sync::{Mutex, lock};
 
@@ -245,7 +251,7 @@ mod loom_tests {
     fn packets_leave_in_order_although_a_session_comes_between() {
         loom::model(|| {
             let peer = PeerId::new(1);
-            let inbox = Arc::new(Inbox::<()>::default());
+            let inbox = Arc::new(Inbox::<Note, ()>::default());
             let (mailbox, wire) = (Arc::new(Mailbox::default()), Arc::new(Mutex::new(Vec::new())));
             let control = {
                 let (inbox, mailbox, wire) = (inbox.clone(), mailbox.clone(), wire.clone());
@@ -282,15 +288,17 @@ mod loom_tests {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
+    use adit_wireguard::Udp;
+
     use super::*;
 
-    fn from() -> Endpoint {
-        Endpoint::udp("192.0.2.1:1".parse().unwrap())
+    fn from() -> Path {
+        Path::Udp(Udp { remote: "192.0.2.1:1".parse().unwrap(), local: None })
     }
 
     #[test]
     fn a_flood_of_handshakes_is_bounded_and_does_not_hold_up_notes() {
-        let inbox = Inbox::<()>::default();
+        let inbox = Inbox::<Note, ()>::default();
         let accepted = (0..HANDSHAKES + 100).filter(|_| inbox.handshake(from(), &[0; 148])).count();
         assert_eq!((accepted, inbox.depth()), (HANDSHAKES, HANDSHAKES));
         inbox.note(Note::Confirmed(3));
@@ -301,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_inbox_takes_no_packet_of_a_worker_that_does_not_know_the_newest_edition() {
-        let (inbox, peer, packet) = (Inbox::<()>::default(), PeerId::new(1), [7; 20]);
+        let (inbox, peer, packet) = (Inbox::<Note, ()>::default(), PeerId::new(1), [7; 20]);
         let leave = |edition| inbox.unsent(peer, [packet.as_slice(); 2].into_iter(), edition);
         assert_eq!(leave(0), Some(2));
         inbox.note(Note::Confirmed(3));
@@ -318,7 +326,7 @@ mod tests {
 
     #[test]
     fn whoever_asks_too_much_waits_until_it_was_looked_at() {
-        let inbox = Inbox::default();
+        let inbox = Inbox::<Note, _>::default();
         std::thread::scope(|scope| {
             scope.spawn(|| (0..5 * COMMANDS).for_each(|command| inbox.command(command)));
             let mut next = 0;
@@ -333,7 +341,7 @@ mod tests {
 
     #[test]
     fn waiting_to_ask_ends_when_there_is_room() {
-        let inbox = Inbox::default();
+        let inbox = Inbox::<Note, _>::default();
         (0..COMMANDS).for_each(|command| inbox.command(command));
         let waited = std::thread::scope(|scope| {
             let asking = scope.spawn(|| {
@@ -350,14 +358,14 @@ mod tests {
 
     #[test]
     fn a_control_thread_that_hangs_takes_nobody_with_it() {
-        let inbox = Inbox::default();
+        let inbox = Inbox::<Note, _>::default();
         (0..=COMMANDS).for_each(|command| inbox.command(command));
         assert_eq!(inbox.take(0, None).commands.len(), COMMANDS + 1);
     }
 
     #[test]
     fn waiting_ends_after_its_time() {
-        let taken = Inbox::<()>::default().take(16, Some(Duration::from_millis(1)));
+        let taken = Inbox::<Note, ()>::default().take(16, Some(Duration::from_millis(1)));
         assert!(taken.notes.is_empty() && taken.handshakes.is_empty());
     }
 }

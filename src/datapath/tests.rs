@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use adit_aead::{Algorithm, Secret};
 use adit_noise::Time;
-use adit_wireguard::{AllowedIps, Keys, Traffic};
+use adit_wireguard::{AllowedIps, Endpoint, Keys, PeerId, Session, Traffic};
 
+use super::wireguard::{Change, Note, Table};
 use super::*;
 
 const MTU: usize = 1_420;
@@ -24,7 +25,7 @@ fn received(len: usize, stride: usize) -> udp::Received {
 
 macro_rules! context {
     ($table:expr, $tally:expr, $inbox:expr) => {
-        Context { table: &mut $table, tally: &$tally, inbox: &$inbox, mtu: MTU, now: now() }
+        Context { framing: &mut $table, tally: &$tally, inbox: &$inbox, mtu: MTU, now: now() }
     };
 }
 
@@ -37,9 +38,9 @@ mod tally;
 struct Side {
     table: Table,
     tally: Tally,
-    inbox: Inbox<()>,
-    outward: Outward,
-    inward: Inward,
+    inbox: Inbox<Note, ()>,
+    outward: Outward<Table>,
+    inward: Inward<Table>,
     traffic: Arc<Traffic>,
 }
 
@@ -113,7 +114,7 @@ impl Side {
         }
         inward.sort(&mut context);
         inward.open(&mut context);
-        inward.confirmed().for_each(|session| context.table.apply(Change::Confirmed(session)));
+        inward.news().for_each(|change| context.framing.apply(change));
         inward.writes().map(|(header, pieces)| (header, pieces.concat())).collect()
     }
 

@@ -1,9 +1,8 @@
 //! Trains: which datagrams leave together, and what one receive brought.
 
-use adit_packet::{Ecn, Slot};
-use adit_wireguard::Udp;
-
+use super::Path;
 use crate::net::udp::{TRAIN_MAX, TRAIN_SEGMENTS};
+use adit_packet::{Ecn, Slot};
 
 /// What one receive brought.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +10,7 @@ pub(super) struct Train {
     pub(super) start: usize,
     pub(super) end: usize,
     pub(super) stride: usize,
-    pub(super) path: Udp,
+    pub(super) path: Path,
     pub(super) ecn: Ecn,
     pub(super) truncated: bool,
 }
@@ -25,15 +24,15 @@ impl Train {
 }
 
 /// How many datagrams at the front of `slots` can leave as one train of at most `most`: each as long as the first but the
-/// last, which may be shorter; all with one congestion mark; none apart from its neighbour in the arena.
+/// last, which may be shorter; all kept, and with one congestion mark; none apart from its neighbour in the arena.
 pub(super) fn run(slots: &[Slot], most: usize) -> usize {
     let Some(first) = slots.first() else { return 0 };
     let most = most.min(TRAIN_MAX / first.len.max(1)).max(1);
     let mut count = 1;
     for pair in slots.windows(2).take(most - 1) {
         let (before, slot) = (pair[0], pair[1]);
-        let joins = before.len == first.len && slot.len <= first.len && slot.ecn == first.ecn;
-        if !joins || slot.start != before.range().end {
+        let alike = before.len == first.len && slot.len <= first.len && slot.ecn == first.ecn;
+        if !alike || !slot.kept || slot.start != before.range().end {
             break;
         }
         count += 1;
@@ -62,6 +61,9 @@ mod tests {
         let mut marked = equal.clone();
         marked[7].ecn = Ecn::Ce;
         assert_eq!(run(&marked, 64), 7);
+        let mut refused = equal.clone();
+        refused[8].kept = false;
+        assert_eq!(run(&refused, 64), 8);
         let mut apart = equal;
         apart.remove(3);
         assert_eq!(run(&apart, 64), 3);

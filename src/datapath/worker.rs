@@ -1,4 +1,4 @@
-//! A worker: two threads with one TUN queue and one UDP socket, one for each direction. Each takes batches until there are
+//! A worker: two threads with one TUN queue and one socket, one for each direction. Each takes batches until there are
 //! none.
 //!
 //! One thread for both directions was measured against it: each then waits for the other, and TCP loses 5 % of its throughput
@@ -13,35 +13,51 @@ use std::thread::{JoinHandle, available_parallelism};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::thread::{CpuSet, sched_setaffinity, sched_yield};
 
-use super::{Change, Context, Inbox, Inward, Mailbox, Note, Outward, Table, Tally, Tracer};
+use super::{Carrier, Context, Framing, Inbox, Inward, Mailbox, Outward, Tally, Tracer};
 use crate::clock;
 use crate::net::offload::Offloads;
 use crate::net::tun::TunQueue;
-use crate::net::udp::UdpSocket;
 
 /// Workers that a tunnel has at most where nobody says how many.
 const WORKERS: usize = 4;
 
+/// How many workers a tunnel has where nobody says: one for every two processors, for each is two threads; 4 at most, since
+/// more have not been seen to gain anything.
+#[must_use]
+pub fn default_count() -> usize {
+    available_parallelism().map_or(1, usize::from).div_ceil(2).min(WORKERS)
+}
+
 /// What the control thread tells a worker.
-#[derive(Clone, Debug)]
-pub enum Letter {
-    /// The table changes.
-    Table(Change),
+#[derive(Debug)]
+pub enum Letter<F: Framing> {
+    /// What it knows changes.
+    Change(F::Change),
     /// Use this socket from now on; none while the interface is down.
-    Carrier(Option<Arc<UdpSocket>>),
+    Carrier(Option<Carrier>),
     /// End.
     Stop,
 }
 
+impl<F: Framing> Clone for Letter<F> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Change(change) => Self::Change(change.clone()),
+            Self::Carrier(carrier) => Self::Carrier(carrier.clone()),
+            Self::Stop => Self::Stop,
+        }
+    }
+}
+
 /// What all workers of an interface have in common. `C` is what else its control thread is asked to do.
 #[derive(Debug)]
-pub struct Setting<C> {
+pub struct Setting<N, C> {
     /// Offloads that are used.
     pub offloads: Offloads,
     /// Whether each thread is kept on a processor of its own.
     pub pin: bool,
-    /// Where handshakes and packets without a session go.
-    pub inbox: Arc<Inbox<C>>,
+    /// Where handshakes and notes go.
+    pub inbox: Arc<Inbox<N, C>>,
     /// The device's MTU, kept current by the control thread.
     pub mtu: Arc<AtomicUsize>,
     /// Is shown what is dropped.
@@ -50,41 +66,48 @@ pub struct Setting<C> {
 
 /// A running worker, as the control thread holds it. Dropping it ends both threads.
 #[derive(Debug)]
-pub struct Worker {
-    outward: Handle,
-    inward: Handle,
+pub struct Worker<F: Framing> {
+    outward: Handle<F>,
+    inward: Handle<F>,
 }
 
-impl Worker {
-    /// How many a tunnel has where nobody says: one for every two processors, for each is two threads; 4 at most, since more
-    /// have not been seen to gain anything.
-    #[must_use]
-    pub fn default_count() -> usize {
-        available_parallelism().map_or(1, usize::from).div_ceil(2).min(WORKERS)
-    }
-
-    /// Starts the worker of queue `number`.
+impl<F: Framing> Worker<F> {
+    /// Starts the worker of queue `number`. Each direction begins with what one of `framings` knows.
     ///
     /// # Errors
     /// What the system says: no descriptor or no thread is left.
-    pub fn start<C: Send + 'static>(number: usize, tun: TunQueue, setting: &Setting<C>) -> io::Result<Self> {
+    pub fn start<C: Send + 'static>(
+        number: usize,
+        tun: TunQueue,
+        framings: [F; 2],
+        setting: &Setting<F::Note, C>,
+    ) -> io::Result<Self> {
         let tun = Arc::new(tun);
+        let [knows_out, knows_into] = framings;
         let (out, into) = (Shared::new(setting)?, Shared::new(setting)?);
-        let outward =
-            Side::new(&tun, &out, setting).start(format!("outward-{number}"), 2 * number, setting, {
+        let outward = Side::new(&tun, knows_out, &out, setting).start(
+            format!("outward-{number}"),
+            2 * number,
+            setting,
+            {
                 let mut outward = Outward::default();
                 move |side| side.outward(&mut outward)
-            })?;
-        let inward =
-            Side::new(&tun, &into, setting).start(format!("inward-{number}"), 2 * number + 1, setting, {
+            },
+        )?;
+        let inward = Side::new(&tun, knows_into, &into, setting).start(
+            format!("inward-{number}"),
+            2 * number + 1,
+            setting,
+            {
                 let mut inward = Inward::new(&setting.offloads);
                 move |side| Ok(side.inward(&mut inward, &out))
-            })?;
+            },
+        )?;
         Ok(Self { outward, inward })
     }
 
     /// Leaves a letter for both threads; they read it before they look anything up for the next batch.
-    pub fn post(&self, letter: &Letter) {
+    pub fn post(&self, letter: &Letter<F>) {
         self.handles().for_each(|handle| handle.shared.mailbox.post(letter.clone()));
     }
 
@@ -99,19 +122,19 @@ impl Worker {
         [&self.outward, &self.inward].map(|handle| &handle.shared.tally)
     }
 
-    fn handles(&self) -> impl Iterator<Item = &Handle> {
+    fn handles(&self) -> impl Iterator<Item = &Handle<F>> {
         [&self.outward, &self.inward].into_iter()
     }
 }
 
 /// A thread, as the control thread holds it. Dropping it ends the thread.
 #[derive(Debug)]
-struct Handle {
-    shared: Arc<Shared>,
+struct Handle<F: Framing> {
+    shared: Arc<Shared<F>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Drop for Handle {
+impl<F: Framing> Drop for Handle<F> {
     fn drop(&mut self) {
         self.shared.mailbox.post(Letter::Stop);
         self.shared.wake();
@@ -123,14 +146,14 @@ impl Drop for Handle {
 
 /// What a thread shares with others.
 #[derive(Debug)]
-struct Shared {
-    mailbox: Mailbox<Letter>,
+struct Shared<F: Framing> {
+    mailbox: Mailbox<Letter<F>>,
     doorbell: OwnedFd,
     tally: Tally,
 }
 
-impl Shared {
-    fn new<C>(setting: &Setting<C>) -> io::Result<Arc<Self>> {
+impl<F: Framing> Shared<F> {
+    fn new<C>(setting: &Setting<F::Note, C>) -> io::Result<Arc<Self>> {
         let doorbell = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let tally = Tally::new(setting.tracer.clone());
         Ok(Arc::new(Self { mailbox: Mailbox::default(), doorbell, tally }))
@@ -144,12 +167,12 @@ impl Shared {
 
 /// One direction of a worker: what its thread owns beside the memory for packets.
 #[derive(Debug)]
-struct Side<C> {
+struct Side<F: Framing, C> {
     tun: Arc<TunQueue>,
-    socket: Option<Arc<UdpSocket>>,
-    table: Table,
-    shared: Arc<Shared>,
-    inbox: Arc<Inbox<C>>,
+    carrier: Option<Carrier>,
+    framing: F,
+    shared: Arc<Shared<F>>,
+    inbox: Arc<Inbox<F::Note, C>>,
     mtu: Arc<AtomicUsize>,
     stopped: bool,
 }
@@ -158,7 +181,7 @@ struct Side<C> {
 macro_rules! context {
     ($side:ident) => {
         &mut Context {
-            table: &mut $side.table,
+            framing: &mut $side.framing,
             tally: &$side.shared.tally,
             inbox: &$side.inbox,
             mtu: $side.mtu.load(Ordering::Relaxed),
@@ -173,22 +196,22 @@ enum Next {
     /// There may be more to do.
     More,
     /// It sleeps until the queue or the socket is ready for this.
-    Wait { tun: PollFlags, udp: PollFlags },
+    Wait { tun: PollFlags, carrier: PollFlags },
 }
 
-impl<C> Drop for Side<C> {
+impl<F: Framing, C> Drop for Side<F, C> {
     /// However a thread ends, the interface ends with it: one that is half alive would only puzzle.
     fn drop(&mut self) {
-        self.inbox.note(Note::Gone);
+        self.inbox.gone();
     }
 }
 
-impl<C> Side<C> {
-    fn new(tun: &Arc<TunQueue>, shared: &Arc<Shared>, setting: &Setting<C>) -> Self {
+impl<F: Framing, C> Side<F, C> {
+    fn new(tun: &Arc<TunQueue>, framing: F, shared: &Arc<Shared<F>>, setting: &Setting<F::Note, C>) -> Self {
         Self {
             tun: tun.clone(),
-            socket: None,
-            table: Table::default(),
+            carrier: None,
+            framing,
             shared: shared.clone(),
             inbox: setting.inbox.clone(),
             mtu: setting.mtu.clone(),
@@ -198,16 +221,16 @@ impl<C> Side<C> {
 
     /// Reads the mailbox.
     fn collect(&mut self) {
-        let (table, socket, stopped) = (&mut self.table, &mut self.socket, &mut self.stopped);
+        let (framing, socket, stopped) = (&mut self.framing, &mut self.carrier, &mut self.stopped);
         self.shared.mailbox.collect(|letter| match letter {
-            Letter::Table(change) => table.apply(change),
+            Letter::Change(change) => framing.apply(change),
             Letter::Carrier(carrier) => *socket = carrier,
             Letter::Stop => *stopped = true,
         });
     }
 
     /// One batch outward.
-    fn outward(&mut self, outward: &mut Outward) -> io::Result<Next> {
+    fn outward(&mut self, outward: &mut Outward<F>) -> io::Result<Next> {
         let mut busy = false;
         if !outward.is_blocked() {
             busy = outward.gather(&self.tun, context!(self))?;
@@ -217,48 +240,48 @@ impl<C> Side<C> {
                 self.collect();
             }
         }
-        match &self.socket {
-            Some(socket) => outward.send(socket, context!(self)),
+        match &self.carrier {
+            Some(carrier) => outward.send(carrier, context!(self)),
             None => outward.discard(context!(self)),
         }
         Ok(match (outward.is_blocked(), busy) {
-            (true, _) => Next::Wait { tun: PollFlags::empty(), udp: PollFlags::OUT },
+            (true, _) => Next::Wait { tun: PollFlags::empty(), carrier: PollFlags::OUT },
             (false, true) => Next::More,
-            (false, false) => Next::Wait { tun: PollFlags::IN, udp: PollFlags::empty() },
+            (false, false) => Next::Wait { tun: PollFlags::IN, carrier: PollFlags::empty() },
         })
     }
 
     /// One batch inward. `outward` sends what answers it.
-    fn inward(&mut self, inward: &mut Inward, outward: &Shared) -> Next {
-        if !self.socket.as_ref().is_some_and(|socket| inward.receive(socket)) {
-            return Next::Wait { tun: PollFlags::empty(), udp: PollFlags::IN };
+    fn inward(&mut self, inward: &mut Inward<F>, outward: &Shared<F>) -> Next {
+        if !self.carrier.as_ref().is_some_and(|carrier| inward.receive(carrier)) {
+            return Next::Wait { tun: PollFlags::empty(), carrier: PollFlags::IN };
         }
         self.collect();
         let context = context!(self);
         loop {
             inward.sort(context);
             inward.open(context);
-            if !self.socket.as_ref().is_some_and(|socket| inward.receive_rest(socket)) {
+            if !self.carrier.as_ref().is_some_and(|carrier| inward.receive_rest(carrier)) {
                 break;
             }
         }
-        for session in inward.confirmed() {
-            outward.mailbox.post(Letter::Table(Change::Confirmed(session)));
+        for change in inward.news() {
+            outward.mailbox.post(Letter::Change(change));
         }
         inward.deliver(&self.tun, context);
         Next::More
     }
 
     /// Sleeps until the queue or the socket is ready, or the bell rings.
-    fn wait(&self, tun: PollFlags, udp: PollFlags) -> io::Result<()> {
+    fn wait(&self, tun: PollFlags, carrier: PollFlags) -> io::Result<()> {
         let bell = self.shared.doorbell.as_fd();
         // Without a socket the bell is listened to twice.
-        let (udp_fd, udp) =
-            self.socket.as_ref().map_or((bell, PollFlags::IN), |socket| (socket.as_fd(), udp));
+        let (carrier_fd, carrier) =
+            self.carrier.as_ref().map_or((bell, PollFlags::IN), |socket| (socket.as_fd(), carrier));
         let fd = PollFd::from_borrowed_fd;
-        let all = &mut [fd(bell, PollFlags::IN), fd(self.tun.as_fd(), tun), fd(udp_fd, udp)];
+        let all = &mut [fd(bell, PollFlags::IN), fd(self.tun.as_fd(), tun), fd(carrier_fd, carrier)];
         // A socket that nothing is wanted of has its errors read by the other thread; here they would ring for ever.
-        let count = if udp.is_empty() { 2 } else { 3 };
+        let count = if carrier.is_empty() { 2 } else { 3 };
         let fds = &mut all[..count];
         rustix::io::retry_on_intr(|| rustix::event::poll(fds, None))?;
         if fds[0].revents().contains(PollFlags::IN) {
@@ -271,15 +294,15 @@ impl<C> Side<C> {
     }
 }
 
-impl<C: Send + 'static> Side<C> {
+impl<F: Framing, C: Send + 'static> Side<F, C> {
     /// Starts the thread, which does `turn` again and again.
     fn start(
         self,
         name: String,
         processor: usize,
-        setting: &Setting<C>,
+        setting: &Setting<F::Note, C>,
         turn: impl FnMut(&mut Self) -> io::Result<Next> + Send + 'static,
-    ) -> io::Result<Handle> {
+    ) -> io::Result<Handle<F>> {
         let (shared, pin) = (self.shared.clone(), setting.pin.then_some(processor));
         let thread = std::thread::Builder::new().name(name).spawn(move || self.run(pin, turn))?;
         Ok(Handle { shared, thread: Some(thread) })
@@ -309,9 +332,9 @@ impl<C: Send + 'static> Side<C> {
                     sched_yield();
                     continue;
                 }
-                Ok(Next::Wait { tun, udp }) => {
+                Ok(Next::Wait { tun, carrier }) => {
                     dry = false;
-                    self.wait(tun, udp)
+                    self.wait(tun, carrier)
                 }
                 Err(error) => Err(error),
             };
@@ -335,9 +358,10 @@ mod tests {
 
     use super::*;
     use crate::config::InterfaceAddress;
+    use crate::datapath::wireguard::{Change, Note, Table};
     use crate::net::isolated::isolated;
     use crate::net::link::{self, Settings};
-    use crate::net::{address, tun::Tun};
+    use crate::net::{address, tun::Tun, udp::UdpSocket};
 
     const MTU: usize = 1_420;
 
@@ -370,7 +394,7 @@ mod tests {
             let setting = Setting {
                 offloads: tun.offloads,
                 pin: false,
-                inbox: Arc::new(Inbox::<()>::default()),
+                inbox: Arc::new(Inbox::<Note, ()>::default()),
                 mtu: Arc::new(MTU.into()),
                 tracer: Arc::default(),
             };
@@ -391,18 +415,18 @@ mod tests {
             routes.insert("10.0.0.2/32".parse().unwrap(), peer);
             let socket = Arc::new(UdpSocket::bind(0, 1, 0, &Offloads::default()).unwrap().remove(0));
             let letters = [
-                Letter::Carrier(Some(socket.clone())),
-                Letter::Table(Change::Peer(peer, Some(traffic))),
-                Letter::Table(Change::Routes(Arc::new(routes))),
-                Letter::Table(Change::Current(peer, Some(old))),
-                Letter::Table(Change::Session(new.local_index(), Some(new.clone()))),
+                Letter::Carrier(Some(Carrier::Udp(socket.clone()))),
+                Letter::Change(Change::Peer(peer, Some(traffic))),
+                Letter::Change(Change::Routes(Arc::new(routes))),
+                Letter::Change(Change::Current(peer, Some(old))),
+                Letter::Change(Change::Session(new.local_index(), Some(new.clone()))),
             ];
 
             let queue = Arc::new(tun.queues.into_iter().next().unwrap());
             let [out, into] = [(); 2].map(|()| Shared::new(&setting).unwrap());
             let mut sides = [&out, &into].map(|shared| {
                 letters.iter().for_each(|letter| shared.mailbox.post(letter.clone()));
-                let mut side = Side::new(&queue, shared, &setting);
+                let mut side = Side::new(&queue, Table::default(), shared, &setting);
                 side.collect();
                 side
             });

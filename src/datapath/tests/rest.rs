@@ -8,26 +8,28 @@ use super::*;
 struct Receiver {
     side: Side,
     sender: UdpSocket,
-    socket: UdpSocket,
+    carrier: Carrier,
+    port: u16,
 }
 
 impl Receiver {
     fn new(side: Side) -> Self {
         let mut sockets = (0..2).map(|_| UdpSocket::bind(0, 1, 0, &Offloads::default()).unwrap().remove(0));
         let (sender, socket) = (sockets.next().unwrap(), sockets.next().unwrap());
-        Self { side, sender, socket }
+        let (port, carrier) = (socket.port(), Carrier::Udp(Arc::new(socket)));
+        Self { side, sender, carrier, port }
     }
 
     fn send(&self, datagrams: &[Vec<u8>]) {
-        let path = Udp { remote: (Ipv4Addr::LOCALHOST, self.socket.port()).into(), local: None };
+        let path = Udp { remote: (Ipv4Addr::LOCALHOST, self.port).into(), local: None };
         self.sender.send(&path, &datagrams.concat(), datagrams[0].len(), Ecn::NotEct).unwrap();
     }
 
     /// One look at the socket; whether there was anything.
-    fn turn(&mut self, receive: fn(&mut Inward, &UdpSocket) -> bool) -> bool {
-        let Self { side, socket, .. } = self;
+    fn turn(&mut self, receive: fn(&mut Inward<Table>, &Carrier) -> bool) -> bool {
+        let Self { side, carrier, .. } = self;
         let (inward, context) = (&mut side.inward, &mut context!(side.table, side.tally, side.inbox));
-        let any = receive(inward, socket);
+        let any = receive(inward, carrier);
         if any {
             inward.sort(context);
             inward.open(context);

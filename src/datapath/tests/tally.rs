@@ -110,7 +110,8 @@ fn what_has_no_socket_or_is_refused_by_it_is_shown_as_it_was_sealed() {
     a.traffic.endpoint.set(Some(Endpoint::udp("255.255.255.255:9".parse().unwrap())));
     let datagrams = a.seal(&[plain(100), plain(200)]);
     let socket = UdpSocket::bind(0, 1, 0, &Offloads::default()).unwrap().remove(0);
-    a.outward.send(&socket, &mut context!(a.table, a.tally, a.inbox));
+    let carrier = Carrier::Udp(Arc::new(socket));
+    a.outward.send(&carrier, &mut context!(a.table, a.tally, a.inbox));
     let refused: Vec<_> = datagrams.iter().map(|datagram| shown(Reason::SendFailed, datagram)).collect();
     assert_eq!(tracer.take().0, refused);
     expected.extend(refused);
@@ -146,7 +147,7 @@ fn each_datagram_that_the_tunnel_does_not_know_is_shown() {
     let (_, b) = Side::pair();
     let (mut b, tracer) = watched(b);
     let (strange, initiation, unknown) = (garbage(250, 100, 9), garbage(148, 148, 1), garbage(64, 64, 4));
-    while b.inbox.handshake(Endpoint::Udp(path()), &[0; 148]) {}
+    while b.inbox.handshake(Path::Udp(path()), &[0; 148]) {}
     b.open(&[(strange.clone(), 100), (initiation.clone(), 148), (unknown.clone(), 64)]);
     let mut expected: Vec<_> =
         strange.chunks(100).map(|datagram| shown(Reason::NotWireguard, datagram)).collect();

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit::datapath::{Change, Context, Inbox, Inward, Note, Reason, Table, Tally, Tracer};
+use adit::datapath::wireguard::{Change, Note, Table};
+use adit::datapath::{Context, Framing, Inbox, Inward, Reason, Tally, Tracer};
 use adit::net::offload::Offloads;
 use adit_noise::Time;
 use adit_packet::{Ecn, Slot, ecn, ip};
@@ -56,8 +57,8 @@ struct Side {
     tally: Tally,
     tracer: Arc<Tracer>,
     shown: u64,
-    inbox: Inbox<()>,
-    inward: Inward,
+    inbox: Inbox<Note, ()>,
+    inward: Inward<Table>,
     traffic: Arc<Traffic>,
     remote: Session,
     sealed: Vec<Sealed>,
@@ -171,8 +172,8 @@ impl Side {
         }
         let (place, known) = (self.traffic.endpoint.get(), self.traffic.received_bytes());
         let first = known == 0 && from.is_some();
-        let (table, tally, inbox) = (&mut self.table, &self.tally, &self.inbox);
-        let mut context = Context { table, tally, inbox, mtu: MTU, now };
+        let (framing, tally, inbox) = (&mut self.table, &self.tally, &self.inbox);
+        let mut context = Context { framing, tally, inbox, mtu: MTU, now };
         self.inward.sort(&mut context);
         self.inward.open(&mut context);
 

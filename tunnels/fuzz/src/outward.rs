@@ -3,11 +3,12 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use adit::datapath::{Change, Context, Inbox, Note, Outward, Reason, Table, Tally};
+use adit::datapath::wireguard::{Change, Note, Table};
+use adit::datapath::{Context, Framing, Inbox, Outward, Path, Reason, Tally};
 use adit_noise::Time;
 use adit_packet::{Slot, VirtioNetHdr, ip, segment, virtio};
 use adit_wireguard::message::Message;
-use adit_wireguard::{AllowedIps, Endpoint, PeerId, Session, Traffic};
+use adit_wireguard::{AllowedIps, Endpoint, PeerId, Session, Traffic, Udp};
 
 use crate::{Input, keys, packet};
 
@@ -47,8 +48,8 @@ pub fn datapath_outward(data: &[u8]) {
 struct Side {
     table: Table,
     tally: Tally,
-    inbox: Inbox<()>,
-    outward: Outward,
+    inbox: Inbox<Note, ()>,
+    outward: Outward<Table>,
     /// Opens what was sealed for the peer that is ready.
     remote: Session,
 }
@@ -88,8 +89,8 @@ impl Side {
         let (asked, tally, first) = (RefCell::new(Vec::new()), &self.tally, self.dropped());
         let total = || Reason::all().map(|reason| tally.drops().of(reason)).sum::<u64>();
         let each = reads.iter().inspect(|_| asked.borrow_mut().push(total())).cloned();
-        let (table, inbox) = (&mut self.table, &self.inbox);
-        let mut context = Context { table, tally, inbox, mtu: MTU, now: Time::from_secs(1_000) };
+        let (framing, inbox) = (&mut self.table, &self.inbox);
+        let mut context = Context { framing, tally, inbox, mtu: MTU, now: Time::from_secs(1_000) };
         let taken = self.outward.gather_from(each, &mut context);
         let mut asked = asked.into_inner();
         asked.push(total());
@@ -122,7 +123,7 @@ impl Side {
         let datagrams: Vec<_> = self.outward.datagrams().collect();
         assert_eq!(datagrams.len(), packets.len());
         for ((to, datagram), packet) in datagrams.iter().zip(packets) {
-            assert_eq!(*to, endpoint(READY));
+            assert_eq!(*to, Path::Udp(Udp { remote: endpoint(READY).remote(), local: None }));
             assert_eq!(datagram.len(), Session::sealed_len(packet.len(), MTU));
             let Some(Message::Data { receiver, counter }) = Message::parse(datagram) else {
                 panic!("no data message")

@@ -57,7 +57,7 @@ reasons! {
     /// The ICV is wrong: InPktsNotValid.
     NotValid = "not_valid", "authentication failed";
     /// Shorter than an Ethernet header, or without room around it.
-    Length = "length", "wrong length";
+    Length = "frame_length", "wrong length of a frame";
     /// Too long to be sent once it is protected: OutPktsTooLong.
     TooLong = "too_long", "too long";
     /// From another station, where the receiver takes its address for ours (clause 9.5, ES and SCB).

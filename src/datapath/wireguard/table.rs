@@ -16,7 +16,7 @@ pub enum Change {
     Session(u32, Option<Arc<Session>>),
     /// The session to send with, if any.
     Current(PeerId, Option<Arc<Session>>),
-    /// The sessions to send with are now those of this edition (see [`super::Inbox`]).
+    /// The sessions to send with are now those of this edition (see [`Inbox`](crate::datapath::Inbox)).
     Edition(u64),
     /// The first packet came under a session that the peer began.
     Confirmed(Arc<Session>),
@@ -44,7 +44,7 @@ pub struct Peer {
 
 impl Table {
     /// Carries out a change.
-    pub fn apply(&mut self, change: Change) {
+    pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Peer(id, Some(traffic)) => {
                 let endpoint = traffic.endpoint.view();
@@ -83,7 +83,7 @@ impl Table {
 
     /// The peer that an inner address belongs to.
     #[must_use]
-    pub fn route(&self, address: IpAddr) -> Option<PeerId> {
+    pub(super) fn peer_of(&self, address: IpAddr) -> Option<PeerId> {
         self.routes.lookup(address)
     }
 

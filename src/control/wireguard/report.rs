@@ -1,12 +1,14 @@
 //! What an interface tells of itself.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use adit_wireguard::{Cipher, PeerStatus};
 
 use super::device::Device;
 use crate::clock;
-use crate::datapath::{Batches, Reason, Tally, Worker};
+use crate::control::tallies;
+use crate::datapath::Worker;
 use crate::net::offload::Offloads;
 use crate::status::{self, State};
 
@@ -24,10 +26,10 @@ impl Device {
             other_cipher: self.other_cipher(),
             mtu: u32::try_from(self.shared.mtu.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
             offloads: offloads(self.carrier.offloads(), self.tunnel.cipher()),
-            workers: self.workers.iter().map(worker_status).collect(),
+            workers: self.workers.iter().map(tallies::worker).collect(),
             handshake_queue: self.shared.inbox.depth() as u64,
             handshakes: self.tunnel.handshakes(),
-            drops: self.drops_by_reason().map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
+            drops: self.drops_by_reason(),
             peers: peers.into_iter().map(|peer| self.peer(peer)).collect(),
             ..status::Wireguard::default()
         }
@@ -40,12 +42,10 @@ impl Device {
         Some(status::OtherCipher { endpoint: from.to_string(), cipher, age: age.as_secs_f64() })
     }
 
-    /// The reasons for which packets were dropped, and how many.
-    pub(super) fn drops_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let all = || self.workers.iter().flat_map(Worker::tallies).chain([&self.tally]).map(Tally::drops);
-        let counted =
-            Reason::all().map(move |reason| (reason.as_str(), all().map(|drops| drops.of(reason)).sum()));
-        counted.filter(|(_, packets)| *packets > 0)
+    /// Dropped packets by reason.
+    pub(super) fn drops_by_reason(&self) -> BTreeMap<String, u64> {
+        let all: Vec<_> = self.workers.iter().flat_map(Worker::tallies).chain([&self.tally]).collect();
+        tallies::drops(&all)
     }
 
     fn peer(&self, peer: PeerStatus) -> status::Peer {
@@ -71,13 +71,6 @@ impl Device {
 fn offloads(all: Offloads, cipher: Cipher) -> Vec<String> {
     let wide_cipher = all.wide_cipher && cipher == Cipher::ChaCha20Poly1305;
     Offloads { wide_cipher, ..all }.names().map(str::to_owned).collect()
-}
-
-fn worker_status(worker: &Worker) -> status::Worker {
-    let batches =
-        |batches: &Batches| status::Batches { packets: batches.packets(), sizes: batches.sizes().into() };
-    let [outward, inward] = worker.tallies();
-    status::Worker { outward: batches(&outward.outward), inward: batches(&inward.inward) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ use anyhow::{Context as _, Result};
 
 use super::device::Shared;
 use super::uapi::Uapi;
-use super::{Command, Device, Remote, monitor};
+use super::{Command, Device, Remote};
+use crate::control::ended::{Ended, Farewell};
+use crate::control::monitor;
+use crate::datapath::wireguard::Table;
 use crate::datapath::{Setting, Tracer, Worker};
 use crate::net::link::{self, Settings};
 use crate::net::offload::Offloads;
@@ -38,35 +41,6 @@ pub struct Options {
     pub mtu: usize,
     /// What it is secured with, until somebody changes it.
     pub cipher: Cipher,
-}
-
-/// Reads an interface's name: what the kernel takes, and what is the name of a file too.
-///
-/// # Errors
-/// What is allowed.
-pub fn interface_name(text: &str) -> Result<String, String> {
-    let length = (1..=15).contains(&text.len());
-    let characters =
-        text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b'%' && byte != b':');
-    if length && characters && text != "." && text != ".." {
-        Ok(text.to_owned())
-    } else {
-        Err("an interface's name has 1 to 15 visible bytes, none of them '/', '%' or ':'".into())
-    }
-}
-
-/// Why an interface ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Ended {
-    /// Its TUN device was deleted.
-    #[error("its device was deleted")]
-    DeviceGone,
-    /// Its UAPI socket was removed.
-    #[error("its control socket was removed")]
-    SocketGone,
-    /// It was told to.
-    #[error("it was told to end")]
-    Asked,
 }
 
 /// A running interface.
@@ -104,23 +78,28 @@ impl Interface {
         }
         let shared = Shared { mtu: Arc::new(options.mtu.into()), ..Shared::default() };
         let (end, ended) = mpsc::channel();
-        let farewell = Farewell(end.clone(), Ended::DeviceGone);
+        let farewell = Farewell::new(&end, Ended::DeviceGone);
         let handle = tun.queues.first().map(TunQueue::handle).context("a TUN device without a queue")??;
         let handle = Arc::new(handle);
-        let link =
-            monitor::start(&handle, &shared.inbox, farewell).context("cannot follow the state of links")?;
+        let inbox = Arc::downgrade(&shared.inbox);
+        let link = monitor::start(&handle, farewell, move |event| {
+            let inbox = inbox.upgrade();
+            inbox.inspect(|inbox| inbox.command(Command::Network(event))).is_some()
+        });
+        let link = link.context("cannot follow the state of links")?;
         let settings = Settings { mtu: Some(options.mtu), queue_len: Some(QUEUE_LEN), ..Settings::default() };
         link::set(link.index, &settings).context("cannot set MTU and queue of the TUN device")?;
 
         let Shared { inbox, mtu, tracer, .. } = shared.clone();
         let setting = Setting { offloads, pin: options.pin, inbox, mtu, tracer };
         let queues = tun.queues.into_iter().enumerate();
-        let workers = queues.map(|(at, queue)| Worker::start(at, queue, &setting));
+        let workers =
+            queues.map(|(at, queue)| Worker::start(at, queue, [(); 2].map(|()| Table::default()), &setting));
         let workers = workers.collect::<Result<_, _>>().context("cannot start a worker")?;
 
         let device = Device::new(name.clone(), handle, shared.clone(), options.cipher, offloads, workers);
         let control = {
-            let farewell = Farewell(end.clone(), Ended::DeviceGone);
+            let farewell = Farewell::new(&end, Ended::DeviceGone);
             let run = move || {
                 let _farewell = farewell;
                 device.run();
@@ -138,7 +117,7 @@ impl Interface {
 
     fn serve(&self) -> Result<()> {
         let (uapi, inbox) = (self.uapi.clone(), self.shared.inbox.clone());
-        let farewell = Farewell(self.end.clone(), Ended::SocketGone);
+        let farewell = Farewell::new(&self.end, Ended::SocketGone);
         let run = move || {
             let _farewell = farewell;
             uapi.serve(&inbox);
@@ -188,36 +167,12 @@ impl Interface {
     }
 }
 
-/// Says that a thread ended, however it did: the interface ends with it.
-pub(super) struct Farewell(mpsc::Sender<Ended>, Ended);
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        let _ = self.0.send(self.1);
-    }
-}
-
 impl Drop for Interface {
     fn drop(&mut self) {
         self.uapi.remove();
         self.shared.inbox.command(Command::Stop);
         if let Some(Err(_)) = self.control.take().map(thread::JoinHandle::join) {
             tracing::error!("the control thread panicked");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_the_kernel_or_a_folder_would_refuse_are_refused() {
-        for name in ["wg0", "a", "abcdefghijklmno", "site-b.1"] {
-            assert_eq!(interface_name(name).unwrap(), name);
-        }
-        for name in ["", "abcdefghijklmnop", ".", "..", "a/b", "wg%d", "a b", "a:b", "wg\u{e9}"] {
-            assert!(interface_name(name).is_err(), "{name}");
         }
     }
 }

@@ -18,6 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::Command;
 use crate::datapath::Inbox;
+use crate::datapath::wireguard::Note;
 use crate::net::link;
 use crate::net::sys::option::peer;
 use crate::net::unix::{SocketFile, bind_private};
@@ -77,7 +78,7 @@ impl Uapi {
     ///
     /// It needs nothing that may have run out meanwhile: a kernel has 128 inotify instances for a user, and an interface
     /// must not end for want of one.
-    pub(super) fn serve(&self, inbox: &Arc<Inbox<Command>>) {
+    pub(super) fn serve(&self, inbox: &Arc<Inbox<Note, Command>>) {
         let clients = Arc::new(AtomicUsize::new(0));
         while !self.file.is_gone() {
             let mut fds = [PollFd::new(&self.listener, PollFlags::IN)];
@@ -99,7 +100,7 @@ impl Uapi {
         let _ = shutdown(&self.listener, Shutdown::Both);
     }
 
-    fn accept(&self, inbox: &Arc<Inbox<Command>>, clients: &Arc<AtomicUsize>) {
+    fn accept(&self, inbox: &Arc<Inbox<Note, Command>>, clients: &Arc<AtomicUsize>) {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || self.file.is_gone() => return,
@@ -136,7 +137,7 @@ impl Drop for Client {
 }
 
 /// Reads requests and answers them until the client goes away.
-fn converse(name: &str, mut stream: UnixStream, inbox: &Inbox<Command>) -> io::Result<()> {
+fn converse(name: &str, mut stream: UnixStream, inbox: &Inbox<Note, Command>) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use adit_wireguard::uapi::Change;
 
 use super::Command;
-use super::interface::Ended;
+use crate::control::ended::Ended;
 use crate::datapath::Inbox;
+use crate::datapath::wireguard::Note;
 use crate::status;
 
 /// How long the control thread may take to answer. It does nothing that waits, but for handshakes and large changes.
@@ -21,7 +22,7 @@ const GLANCE: Duration = Duration::from_secs(2);
 /// A handle on an interface for any thread.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    pub(super) inbox: Arc<Inbox<Command>>,
+    pub(super) inbox: Arc<Inbox<Note, Command>>,
     pub(super) end: mpsc::Sender<Ended>,
 }
 

@@ -18,8 +18,10 @@ use super::carrier::Carrier;
 use super::other_cipher::OtherCipher;
 use super::owners::{Owners, Verdict};
 use crate::clock;
+use crate::control::tallies;
+use crate::datapath::wireguard::{self, Note, Table};
 use crate::datapath::{
-    self, Handshake, Inbox, Letter, Note, Reason, Taken, Tally, Tracer, UNDER_LOAD, Worker,
+    self, Handshake, Inbox, Letter, Path, Reason, Taken, Tally, Tracer, UNDER_LOAD, Worker,
 };
 use crate::net::link::{self, Event, Link};
 use crate::net::offload::Offloads;
@@ -57,7 +59,7 @@ pub enum Command {
 #[derive(Clone, Debug, Default)]
 pub struct Shared {
     /// What the control thread is told and asked.
-    pub inbox: Arc<Inbox<Command>>,
+    pub inbox: Arc<Inbox<Note, Command>>,
     /// The device's MTU in bytes, kept current by the control thread.
     pub mtu: Arc<AtomicUsize>,
     /// How often the device was set up.
@@ -77,7 +79,7 @@ pub struct Device {
     pub(super) tunnel: Tunnel,
     peers: HashMap<PeerId, Arc<Traffic>>,
     pub(super) owners: Owners,
-    pub(super) workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker<Table>>,
     pub(super) carrier: Carrier,
     pub(super) tally: Tally,
     /// Sessions to send with of which the workers do not know yet.
@@ -95,7 +97,7 @@ impl Device {
         shared: Shared,
         cipher: Cipher,
         offloads: Offloads,
-        workers: Vec<Worker>,
+        workers: Vec<Worker<Table>>,
     ) -> Self {
         Self {
             name,
@@ -118,12 +120,13 @@ impl Device {
     pub fn run(mut self) {
         loop {
             let patience = self.tunnel.poll_timeout().map(|deadline| deadline.since(clock::now()));
-            let Taken { notes, commands, handshakes, depth } =
+            let Taken { notes, gone, commands, handshakes, depth } =
                 self.shared.inbox.take(HANDSHAKES_PER_TURN, patience);
+            if gone {
+                return tracing::info!("{}: the TUN device is gone", self.name);
+            }
             for note in notes {
-                if !self.handle_note(note) {
-                    return;
-                }
+                self.handle_note(note);
             }
             // Packets that were among the notes have left; now a session that was confirmed among them may be known.
             self.carry_out();
@@ -146,20 +149,15 @@ impl Device {
         }
     }
 
-    /// A worker's note. False if the device is gone.
-    fn handle_note(&mut self, note: Note) -> bool {
+    /// A worker's note.
+    fn handle_note(&mut self, note: Note) {
         let now = clock::both();
         match note {
             Note::Unsent(peer, packet) => self.handle_unsent(peer, &packet, now),
             Note::Want(peer) => self.tunnel.handle_want(peer, now),
             Note::Confirmed(index) => self.tunnel.handle_confirmed(index, now),
-            Note::Gone => {
-                tracing::info!("{}: the TUN device is gone", self.name);
-                return false;
-            }
         }
         self.put_out();
-        true
     }
 
     fn handle_unsent(&mut self, peer: PeerId, packet: &[u8], now: Now) {
@@ -193,9 +191,11 @@ impl Device {
     }
 
     fn handle_handshake(&mut self, mut handshake: Handshake, loaded: bool) {
-        let handled =
-            self.tunnel.handle_handshake(handshake.from, &mut handshake.message, loaded, clock::both());
-        let from = handshake.from.remote();
+        // WireGuard has no other carrier.
+        let Path::Udp(path) = handshake.from else { return };
+        let endpoint = Endpoint::Udp(path);
+        let handled = self.tunnel.handle_handshake(endpoint, &mut handshake.message, loaded, clock::both());
+        let from = path.remote;
         match handled {
             Ok(()) => self.other_cipher.agrees(from),
             Err(refused) => {
@@ -234,9 +234,9 @@ impl Device {
             self.put_out();
         }
         for (peer, session) in std::mem::take(&mut self.unpublished) {
-            self.post(&Letter::Table(datapath::Change::Current(peer, session)));
+            self.post(&Letter::Change(wireguard::Change::Current(peer, session)));
         }
-        self.post(&Letter::Table(datapath::Change::Edition(closed.next_edition())));
+        self.post(&Letter::Change(wireguard::Change::Edition(closed.next_edition())));
         drop(closed);
         self.workers.iter().for_each(Worker::wake);
     }
@@ -260,16 +260,16 @@ impl Device {
                         Some(traffic) => drop(self.peers.insert(id, traffic.clone())),
                         None => drop(self.peers.remove(&id)),
                     }
-                    datapath::Change::Peer(id, traffic)
+                    wireguard::Change::Peer(id, traffic)
                 }
-                Output::Session(index, session) => datapath::Change::Session(index, session),
+                Output::Session(index, session) => wireguard::Change::Session(index, session),
                 Output::Current(id, session) => {
                     self.unpublished.push((id, session));
                     continue;
                 }
-                Output::Routes(routes) => datapath::Change::Routes(routes),
+                Output::Routes(routes) => wireguard::Change::Routes(routes),
             };
-            self.post(&Letter::Table(change));
+            self.post(&Letter::Change(change));
             posted = true;
         }
         if posted {
@@ -277,7 +277,7 @@ impl Device {
         }
     }
 
-    fn post(&self, letter: &Letter) {
+    fn post(&self, letter: &Letter<Table>) {
         self.workers.iter().for_each(|worker| worker.post(letter));
     }
 
@@ -394,7 +394,7 @@ impl Device {
     /// Hands each worker its socket, or takes it away.
     fn share_sockets(&self) {
         for (at, worker) in self.workers.iter().enumerate() {
-            worker.post(&Letter::Carrier(self.carrier.socket(at)));
+            worker.post(&Letter::Carrier(self.carrier.socket(at).map(datapath::Carrier::Udp)));
             worker.wake();
         }
     }
@@ -457,13 +457,7 @@ impl Device {
     }
 
     fn log_drops(&self) {
-        let words: Vec<_> =
-            self.drops_by_reason().map(|(reason, packets)| format!("{reason}={packets}")).collect();
-        tracing::info!(
-            "{}: drops: {}",
-            self.name,
-            if words.is_empty() { "none".into() } else { words.join(" ") }
-        );
+        tracing::info!("{}: drops: {}", self.name, tallies::told(&self.drops_by_reason()));
     }
 }
 
