@@ -10,7 +10,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 declare -A package_of=(
   [python3]=python3 [ip]=iproute2 [ping]=iputils-ping [ethtool]=ethtool [iperf3]=iperf3 [tcpdump]=tcpdump [nft]=nftables
   [wg]=wireguard-tools [wg-quick]=wireguard-tools [wireguard-go]=wireguard-go [qemu-system-x86_64]=qemu-system-x86
-  [cc]=gcc [make]=make [valgrind]=valgrind
+  [cc]=gcc [make]=make [valgrind]=valgrind [dnsmasq]=dnsmasq-base
+  [openvpn]=openvpn
   [/usr/lib/python3/dist-packages/scapy]=python3-scapy
   [/usr/lib/python3/dist-packages/cryptography]=python3-cryptography
 )

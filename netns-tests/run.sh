@@ -30,8 +30,8 @@ tools=(cargo-deny@0.20.2)
 peers=(boringtun-cli@0.7.1 gotatun-cli@0.10.2)
 
 stage_setup() {
-  install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64 valgrind
-  # The tests of MACsec ask scapy.
+  install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64 valgrind dnsmasq
+  # The tests of MACsec ask scapy; a station by hand has its ciphers of cryptography.
   install_missing /usr/lib/python3/dist-packages/{scapy,cryptography}
   need_cargo
   install_crates target/peers "${peers[@]}"
