@@ -83,13 +83,14 @@ def crafted():
         "longest of an octet": b"\x88\xb6" + text[:47], "first with a length of 0": b"\x88\xb6" + text[:48],
         "MACsec of the hosts' own": b"\x88\xe5" + bytes((0x2C, 0, 0, 0, 0, 1)) + text,
         "EAPOL of the hosts' own": b"\x88\x8e" + text, "our handshake's EtherType": b"\x88\xb5" + text,
-        "IP of an unknown protocol": b"\x08\0" + ip(text), "with padding behind it": b"\x08\0" + ip(text[:5]) + bytes(21),
+        "IP of an unknown protocol": b"\x08\0" + ip(text),
         "IPv6 of an unknown protocol": b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(text), 253, 9) + bytes(32) + text,
     }
 
 
 def ip(text):
-    """An IPv4 packet of a protocol for experiments (RFC 3692). The kernel's bridge drops one that is not well-formed."""
+    """An IPv4 packet of a protocol for experiments (RFC 3692). The kernel's bridge drops one that is not well-formed, and takes
+    padding off."""
     head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(text), 1, 0, 9, 253, 0, b"\x0a\x08\0\x63", b"\x0a\x08\0\x64")
     return head[:10] + struct.pack("!H", checksum(head)) + head[12:] + text
 

@@ -78,9 +78,11 @@ class Scene:
     def __init__(self, net, keys="noise"):
         self.switch = Switch()
         self.link = Link(net, keys=keys, middle=self.switch.between)
-        # A daemon that was there once has laid the guard of b.
+        # Daemons that were there once have laid the guards. What starts now has no keys, unless they are static.
         self.link.start(*self.link.ends)
-        self.link.b.stop()
+        for end in self.link.ends:
+            end.stop()
+        self.link.a.start()
         self.watch = self.switch.watch()
         self.talk = Talk(net, self.link)
 

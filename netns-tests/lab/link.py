@@ -45,7 +45,7 @@ class End:
         if not BY_HAND:
             self.daemon.start()
             return
-        peer, words = self.known, {}
+        peer, words = self.known, {"window": self.table.get("replay_window", 64 if "udp" in self.table else 0)}
         # Its packet numbers go on where they were.
         self.sending = self.sending or copy(self.transmit)
         if isinstance(self.table.get("udp"), dict):

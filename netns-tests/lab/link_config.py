@@ -1,4 +1,6 @@
 """`[macsec.NAME]` of a daemon's configuration, as a dict: the one place that knows its spelling."""
+import glob
+
 from lab import link_secy as secy
 from lab.wireguard import keys, preshared_key
 
@@ -44,6 +46,15 @@ def put(daemon, name, table):
     """Puts a link to the daemon's configuration."""
     daemon.config.setdefault("macsec", {})[name] = table
     return table
+
+
+def set_numbers(daemon, number):
+    """Has a daemon that is stopped begin at this packet number under every static key that it has used."""
+    paths = glob.glob(f"{daemon.state}/**/packet-numbers/*", recursive=True)
+    assert paths, f"no packet numbers are kept in {daemon.state}"
+    for path in paths:
+        with open(path, "w") as file:
+            file.write(f"{number}\n")
 
 
 def told(daemon, name):

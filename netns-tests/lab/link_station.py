@@ -59,6 +59,7 @@ class Station:
             self.running = False
             self.thread.join(2)
             os.close(self.device)
+            self.port.close()
 
     def work(self):
         while self.running:
