@@ -11,6 +11,7 @@ mod output;
 mod pages;
 mod paint;
 mod peer;
+mod pki;
 mod refusal;
 mod reload;
 mod render;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result};
 
 pub use command::{Aditctl, Command, Drops, Import, SOCKETS, Status, Trace};
 pub use daemon::{AditWireguard, Aditd};
+pub use pki::arguments;
 
 /// Does what the operator asked for. Errors go to standard error.
 #[must_use]
@@ -52,6 +54,7 @@ fn perform(arguments: &Aditctl) -> Result<()> {
         Command::Pubkey => keys::pubkey(),
         Command::Genpsk => keys::genpsk(),
         Command::Import(file) => import::run(file),
+        Command::Pki(pki) => pki::run(pki),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory),
     }

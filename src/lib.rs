@@ -15,6 +15,8 @@ pub mod datapath;
 pub mod gateway;
 pub mod log;
 pub mod net;
+#[cfg(not(loom))]
+pub mod pki;
 pub mod privilege;
 pub mod status;
 #[cfg(test)]

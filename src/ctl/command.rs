@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::pki::arguments::Pki;
+
 /// Where the daemon's sockets are unless somebody says otherwise.
 pub const SOCKETS: &str = "/run/adit";
 /// Where key files are unless somebody says otherwise.
@@ -62,6 +64,10 @@ pub enum Command {
     ///
     /// Example: aditctl import /etc/wireguard/wg0.conf >> /etc/adit/aditd.toml && aditd --check
     Import(Import),
+    /// Keep a certificate authority: issue certificates to clients, and revoke them
+    ///
+    /// It works on files in one folder, as root, and needs no daemon.
+    Pki(Box<Pki>),
     /// Print a script that lets a shell complete aditctl's command line
     ///
     /// Example for bash: aditctl completions bash > /etc/bash_completion.d/aditctl

@@ -2,6 +2,7 @@
 
 mod fake;
 mod import;
+mod pki;
 
 use std::fs::{self, File, Permissions};
 use std::io::Write;
