@@ -122,7 +122,7 @@ impl<F: Framing> Outward<F> {
     /// What the device says but `WouldBlock`: it is gone.
     pub fn gather<C>(&mut self, tun: &TunQueue, context: &mut Context<'_, F, C>) -> io::Result<bool> {
         self.clear();
-        let mut read_any = false;
+        let mut read_any = self.take_own(context);
         for _ in 0..READS {
             if !self.has_room(context) {
                 break;
@@ -142,6 +142,16 @@ impl<F: Framing> Outward<F> {
             }
         }
         Ok(read_any)
+    }
+
+    /// Takes what the worker has to send of its own; true if there was anything.
+    fn take_own<C>(&mut self, context: &mut Context<'_, F, C>) -> bool {
+        let Some(packet) = context.framing.own() else { return false };
+        let start = self.used + context.framing.head();
+        self.arena[start - virtio::LEN..start].fill(0);
+        self.arena[start..start + packet.len()].copy_from_slice(&packet);
+        self.admit(start, packet.len(), context);
+        true
     }
 
     /// No more than one train carries: what is left over would be sent alone, at the price of the train.

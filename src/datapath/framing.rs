@@ -13,8 +13,10 @@ use super::{Context, Reason};
 pub enum Path {
     /// Over UDP.
     Udp(Udp),
-    /// On a link, which has only one other end.
+    /// On a link, where frames themselves say whom they are for.
     Link,
+    /// A station of a link, by its address: for what is no data.
+    Station([u8; 6]),
 }
 
 /// What became of packets that were to be sealed.
@@ -102,6 +104,11 @@ pub trait Framing: fmt::Debug + Send + 'static {
 
     /// The kernel did not take the local address of a path: it may be gone.
     fn forget_local(&mut self, to: Self::To, gone: Udp);
+
+    /// What the worker has to send of its own, behind what was sent before: a packet as the device would hand it over.
+    fn own(&mut self) -> Option<Vec<u8>> {
+        None
+    }
 
     /// Looks at what a datagram says it is.
     fn sort(&self, datagram: &[u8]) -> Sorted<Self::Source>;

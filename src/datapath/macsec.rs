@@ -23,6 +23,8 @@ pub enum Change {
     Port(Arc<ControlledPort>),
     /// Octets that a protected frame may have at most.
     Longest(usize),
+    /// The other station is to be told that we are there.
+    Keepalive,
 }
 
 /// What a worker has to say. Few: each is said once, or once a second.
@@ -37,28 +39,29 @@ pub enum Note {
 }
 
 /// Where the other station is reached over UDP, for all threads of a link.
-pub type Remote = Arc<Published<Option<Udp>>>;
+pub type Whereabouts = Arc<Published<Option<Udp>>>;
 
 /// What a worker knows of its link.
 #[derive(Debug)]
 pub struct Port {
     keys: Arc<ControlledPort>,
     /// Over UDP; on a link of its own there is no other station.
-    remote: Option<(Remote, View<Option<Udp>>)>,
+    remote: Option<(Whereabouts, View<Option<Udp>>)>,
     longest: usize,
     /// When the control thread was told last that frames come.
     told: Option<Time>,
+    keepalive: bool,
 }
 
 impl Port {
     /// A port of a link, over UDP if there is somewhere to keep the address of the other station.
     #[must_use]
-    pub fn new(keys: Arc<ControlledPort>, remote: Option<Remote>, longest: usize) -> Self {
+    pub fn new(keys: Arc<ControlledPort>, remote: Option<Whereabouts>, longest: usize) -> Self {
         let remote = remote.map(|remote| {
             let view = remote.view();
             (remote, view)
         });
-        Self { keys, remote, longest, told: None }
+        Self { keys, remote, longest, told: None, keepalive: false }
     }
 
     /// Octets of what comes before a frame in a datagram.
@@ -105,6 +108,7 @@ impl Framing for Port {
         match change {
             Change::Port(keys) => self.keys = keys,
             Change::Longest(longest) => self.longest = longest,
+            Change::Keepalive => self.keepalive = true,
         }
     }
 
@@ -155,6 +159,11 @@ impl Framing for Port {
             let without = Udp { local: None, ..gone };
             remote.update(|now| if now == Some(gone) { Some(without) } else { now });
         }
+    }
+
+    /// Whoever sends numbers the frames: this one must not overtake others, which would be too late then.
+    fn own(&mut self) -> Option<Vec<u8>> {
+        std::mem::take(&mut self.keepalive).then(|| keepalive::frame(self.keys.settings().sci))
     }
 
     fn sort(&self, datagram: &[u8]) -> Sorted<()> {
