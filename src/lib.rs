@@ -21,3 +21,5 @@ pub mod privilege;
 pub mod status;
 #[cfg(test)]
 mod test_folder;
+#[cfg(not(loom))]
+pub mod tls;
