@@ -7,6 +7,7 @@ mod daemon;
 pub mod explain;
 mod import;
 mod keys;
+mod link;
 mod output;
 mod pages;
 mod paint;

@@ -3,6 +3,7 @@
 //! What every WireGuard exporter has keeps the names that dashboards know. What is ours begins with `adit_`.
 
 mod exposition;
+mod links;
 mod process;
 #[cfg(test)]
 mod query_tests;
@@ -11,6 +12,7 @@ pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use self::exposition::{Exposition, Labels, Value};
 use self::process::Process;
 use crate::config;
 use crate::datapath::Reason;
-use crate::status::{Batches, State, Status, Wireguard};
+use crate::status::{Batches, Macsec, State, Status, Wireguard, Worker};
 
 /// The content type of [`render`].
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -90,6 +92,7 @@ impl Collector for Metrics {
         self.peers(&mut out)?;
         self.tunnels(&mut out)?;
         self.batches(&mut out)?;
+        self.links(&mut out)?;
         self.gateway(&mut out)?;
         self.process(&mut out)
     }
@@ -128,43 +131,60 @@ impl Metrics {
         )
     }
 
+    /// What tunnels and links have in common. No two have one name.
     fn tunnels(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        let each = |value: fn(&Wireguard) -> u64| {
-            let tunnels = self.status.wireguard.iter();
-            tunnels.map(move |(tunnel, wireguard)| (labels(tunnel), Value::Whole(value(wireguard))))
+        let each = |of_tunnel: fn(&Wireguard) -> u64, of_link: fn(&Macsec) -> u64| {
+            let tunnels = self.status.wireguard.iter().map(move |(name, tunnel)| (name, of_tunnel(tunnel)));
+            let links = self.status.macsec.iter().map(move |(name, link)| (name, of_link(link)));
+            tunnels.chain(links).map(|(name, value)| (labels(name), Value::Whole(value)))
         };
         out.gauge(
             "adit_tunnel_up",
-            "1 if the tunnel carries traffic; 0 if its interface is set down or gone, or its thread does not answer",
-            each(|tunnel| u64::from(tunnel.state == State::Up)),
+            "1 if the tunnel or link carries traffic; 0 if it is down, gone, without a key, or its thread does not answer",
+            each(|tunnel| u64::from(tunnel.state == State::Up), |link| u64::from(link.state == State::Up)),
         )?;
         out.counter(
             "adit_handshakes",
             "Handshakes that were completed, with any peer",
-            each(|tunnel| tunnel.handshakes),
+            each(
+                |tunnel| tunnel.handshakes,
+                |link| link.key_agreement.as_ref().map_or(0, |agreement| agreement.handshakes),
+            ),
         )?;
         out.gauge(
             "adit_handshake_queue_depth",
             "Handshake messages that wait to be looked at",
-            each(|tunnel| tunnel.handshake_queue),
+            each(
+                |tunnel| tunnel.handshake_queue,
+                |link| link.key_agreement.as_ref().map_or(0, |agreement| agreement.handshake_queue),
+            ),
         )?;
-        let drops = self.status.wireguard.iter().flat_map(|(tunnel, wireguard)| {
-            let dropped = drops(wireguard).into_iter();
-            dropped.map(|(reason, packets)| {
-                let labels = vec![("tunnel", tunnel.clone()), ("reason", reason.to_owned())];
+        let tunnels =
+            self.status.wireguard.iter().map(|(name, tunnel)| {
+                (name, drops(Reason::of_wireguard().map(Reason::as_str), &tunnel.drops))
+            });
+        let links = self
+            .status
+            .macsec
+            .iter()
+            .map(|(name, link)| (name, drops(Reason::of_macsec().map(Reason::as_str), &link.drops)));
+        let all = tunnels.chain(links).flat_map(|(name, dropped)| {
+            dropped.into_iter().map(move |(reason, packets)| {
+                let labels = vec![("tunnel", name.clone()), ("reason", reason.to_owned())];
                 (labels, Value::Whole(packets))
             })
         });
-        out.counter("adit_drops", "Packets that were dropped, by reason", drops)
+        out.counter("adit_drops", "Packets that were dropped, by reason", all)
     }
 
     fn batches(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        let all = self.status.wireguard.iter().flat_map(|(tunnel, wireguard)| {
-            let workers = || wireguard.workers.iter();
-            let outward = merged(workers().map(|worker| &worker.outward));
-            let inward = merged(workers().map(|worker| &worker.inward));
+        let tunnels = self.status.wireguard.iter().map(|(name, tunnel)| (name, &tunnel.workers));
+        let links = self.status.macsec.iter().map(|(name, link)| (name, &link.workers));
+        let all = tunnels.chain(links).flat_map(|(name, workers): (&String, &Vec<Worker>)| {
+            let outward = merged(workers.iter().map(|worker| &worker.outward));
+            let inward = merged(workers.iter().map(|worker| &worker.inward));
             [("outward", outward), ("inward", inward)].map(|(direction, histogram)| {
-                (vec![("tunnel", tunnel.clone()), ("direction", direction.to_owned())], histogram)
+                (vec![("tunnel", name.clone()), ("direction", direction.to_owned())], histogram)
             })
         });
         out.histograms("adit_batch_packets", "Packets that were sealed or opened in one go", all)
@@ -178,11 +198,13 @@ impl Metrics {
             let of_peers = wireguard.peers.iter().map(|peer| peer.warnings.len()).sum::<usize>();
             (labels(tunnel), Value::Whole((wireguard.warnings.len() + of_peers) as u64))
         });
+        let links = self.status.macsec.iter();
+        let links = links.map(|(name, link)| (labels(name), Value::Whole(link.warnings.len() as u64)));
         let own = (labels(""), Value::Whole(status.warnings.len() as u64));
         out.gauge(
             "adit_warnings",
-            "Warnings of each tunnel and its peers; those of the gateway itself have no tunnel",
-            std::iter::once(own).chain(warnings),
+            "Warnings of each tunnel and its peers, and of each link; those of the gateway itself have no tunnel",
+            std::iter::once(own).chain(warnings).chain(links),
         )?;
         let mut single = |name, help, value| out.gauge(name, help, [(Labels::new(), value)]);
         single(
@@ -231,12 +253,10 @@ fn labels(tunnel: &str) -> Labels {
     vec![("tunnel", tunnel.to_owned())]
 }
 
-/// Every reason there is, then any that this version does not know.
-fn drops(tunnel: &Wireguard) -> Vec<(&str, u64)> {
-    let known = Reason::of_wireguard().map(Reason::as_str);
-    let mut all: Vec<_> =
-        known.map(|reason| (reason, tunnel.drops.get(reason).copied().unwrap_or(0))).collect();
-    for (reason, packets) in &tunnel.drops {
+/// Every reason that is `known`, then any that this version does not know.
+fn drops(known: impl Iterator<Item = &'static str>, found: &BTreeMap<String, u64>) -> Vec<(&str, u64)> {
+    let mut all: Vec<_> = known.map(|reason| (reason, found.get(reason).copied().unwrap_or(0))).collect();
+    for (reason, packets) in found {
         if all.iter().all(|(known, _)| known != reason) {
             all.push((reason, *packets));
         }

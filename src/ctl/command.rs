@@ -87,7 +87,7 @@ pub enum Command {
 /// `aditctl status`
 #[derive(Debug, clap::Args)]
 pub struct Status {
-    /// Show this tunnel alone, by the name of its interface
+    /// Show this tunnel or link alone, by its name
     #[arg(value_name = "TUNNEL")]
     pub tunnel: Option<String>,
     /// Print JSON just as the daemon gives it; with TUNNEL, that tunnel's part of it
@@ -126,7 +126,7 @@ pub enum Trace {
 /// `aditctl trace drops`
 #[derive(Debug, clap::Args)]
 pub struct Drops {
-    /// Watch this tunnel alone, by the name of its interface
+    /// Watch this tunnel or link alone, by its name
     #[arg(value_name = "TUNNEL")]
     pub tunnel: Option<String>,
     /// Print JSON just as the daemon gives it, one object a line

@@ -1,8 +1,11 @@
 //! The status as a person reads it: like `wg show`, with what is wrong before everything else.
 
-use crate::status::{Batches, Privileges, State, Status, Wireguard};
+use std::collections::BTreeMap;
+
+use crate::status::{Batches, Privileges, State, Status, Wireguard, Worker};
 
 use super::explain::explain;
+use super::link;
 use super::paint::{Paint, escape};
 use super::peer;
 use super::units;
@@ -13,16 +16,20 @@ const CAPABILITIES: usize = 8;
 /// The status, or one tunnel of it. What the daemon says is escaped.
 pub(super) fn render(status: &Status, tunnel: Option<&str>, paint: Paint) -> String {
     let mut text = Text { out: String::new(), paint };
-    let shown = || status.wireguard.iter().filter(|(name, _)| tunnel.is_none_or(|wanted| *name == wanted));
-    warnings(&mut text, status, shown());
+    let wanted = |name: &String| tunnel.is_none_or(|wanted| name == wanted);
+    warnings(&mut text, status, &wanted);
     gateway(&mut text, status);
-    for (name, wireguard) in shown() {
+    for (name, wireguard) in status.wireguard.iter().filter(|(name, _)| wanted(name)) {
         text.blank();
         interface(&mut text, name, wireguard);
         for one in &wireguard.peers {
             text.blank();
             peer::show(&mut text, one, status.now);
         }
+    }
+    for (name, one) in status.macsec.iter().filter(|(name, _)| wanted(name)) {
+        text.blank();
+        link::show(&mut text, name, one, status.now);
     }
     text.out
 }
@@ -55,16 +62,56 @@ impl Text {
     pub(super) fn field(&mut self, label: &str, value: &str) {
         self.line(&format!("  {}: {value}", self.paint.bold(label)));
     }
+
+    /// How the data threads do.
+    pub(super) fn work(&mut self, offloads: &[String], workers: &[Worker]) {
+        if !offloads.is_empty() {
+            let names: Vec<_> = offloads.iter().map(|name| escape(name)).collect();
+            self.field("offloads", &names.join(", "));
+        }
+        let outward = batch(workers.iter().map(|worker| &worker.outward));
+        let inward = batch(workers.iter().map(|worker| &worker.inward));
+        let sizes = [
+            outward.map(|size| format!("{size:.1} packets a batch out")),
+            inward.map(|size| format!("{size:.1} in")),
+        ];
+        let count = Some(workers.len().to_string());
+        let words: Vec<_> = [count].into_iter().chain(sizes).flatten().collect();
+        self.field("workers", &words.join(", "));
+    }
+
+    pub(super) fn handshakes(&mut self, done: u64, waiting: u64) {
+        if done + waiting > 0 {
+            self.field("handshakes", &format!("{done} completed, {waiting} messages waiting"));
+        }
+    }
+
+    pub(super) fn drops(&mut self, all: &BTreeMap<String, u64>) {
+        let mut drops: Vec<_> = all.iter().filter(|(_, packets)| **packets > 0).collect();
+        if drops.is_empty() {
+            return;
+        }
+        drops.sort_by_key(|(_, packets)| std::cmp::Reverse(**packets));
+        let total: u64 = drops.iter().map(|(_, packets)| **packets).sum();
+        self.field("dropped packets", &total.to_string());
+        for (reason, packets) in drops {
+            let words = explain(reason).unwrap_or("a reason that this aditctl does not know");
+            self.line(&format!("    {}: {packets} ({words})", self.paint.bold(&escape(reason))));
+        }
+    }
 }
 
-fn warnings<'a>(text: &mut Text, status: &Status, shown: impl Iterator<Item = (&'a String, &'a Wireguard)>) {
+fn warnings(text: &mut Text, status: &Status, wanted: &dyn Fn(&String) -> bool) {
     let mut all: Vec<_> = status.warnings.iter().map(|words| ("gateway".to_owned(), words)).collect();
-    for (name, wireguard) in shown {
+    for (name, wireguard) in status.wireguard.iter().filter(|(name, _)| wanted(name)) {
         all.extend(wireguard.warnings.iter().map(|words| (name.clone(), words)));
         for peer in &wireguard.peers {
             let place = format!("{name}, peer {}", peer.name.as_deref().unwrap_or(&peer.public_key));
             all.extend(peer.warnings.iter().map(|words| (place.clone(), words)));
         }
+    }
+    for (name, one) in status.macsec.iter().filter(|(name, _)| wanted(name)) {
+        all.extend(one.warnings.iter().map(|words| (name.clone(), words)));
     }
     for (place, words) in &all {
         let (label, mut lines) = (text.paint.warning("WARNING"), words.lines());
@@ -139,8 +186,9 @@ fn interface(text: &mut Text, name: &str, wireguard: &Wireguard) {
     if !wireguard.fail_closed {
         text.field("fail closed", &paint.red("no: traffic for it leaves in clear while it is gone"));
     }
-    work(text, wireguard);
-    drops(text, wireguard);
+    text.work(&wireguard.offloads, &wireguard.workers);
+    text.handshakes(wireguard.handshakes, wireguard.handshake_queue);
+    text.drops(&wireguard.drops);
 }
 
 /// What is wrong with a tunnel that carries nothing.
@@ -155,48 +203,12 @@ fn trouble(state: State) -> Option<&'static str> {
     }
 }
 
-fn work(text: &mut Text, wireguard: &Wireguard) {
-    if !wireguard.offloads.is_empty() {
-        let names: Vec<_> = wireguard.offloads.iter().map(|name| escape(name)).collect();
-        text.field("offloads", &names.join(", "));
-    }
-    let outward = batch(wireguard.workers.iter().map(|worker| &worker.outward));
-    let inward = batch(wireguard.workers.iter().map(|worker| &worker.inward));
-    let sizes: Vec<_> = [
-        outward.map(|size| format!("{size:.1} packets a batch out")),
-        inward.map(|size| format!("{size:.1} in")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let workers = wireguard.workers.len();
-    text.field("workers", &[vec![workers.to_string()], sizes].concat().join(", "));
-    let (done, waiting) = (wireguard.handshakes, wireguard.handshake_queue);
-    if done + waiting > 0 {
-        text.field("handshakes", &format!("{done} completed, {waiting} messages waiting"));
-    }
-}
-
 /// How many packets a batch has on the average, if there were any.
 fn batch<'a>(all: impl Iterator<Item = &'a Batches>) -> Option<f64> {
     let (packets, batches) = all.fold((0, 0), |(packets, batches), one| {
         (packets + one.packets, batches + one.sizes.iter().sum::<u64>())
     });
     (batches > 0).then(|| packets as f64 / batches as f64)
-}
-
-fn drops(text: &mut Text, wireguard: &Wireguard) {
-    let mut drops: Vec<_> = wireguard.drops.iter().filter(|(_, packets)| **packets > 0).collect();
-    if drops.is_empty() {
-        return;
-    }
-    drops.sort_by_key(|(_, packets)| std::cmp::Reverse(**packets));
-    let total: u64 = drops.iter().map(|(_, packets)| **packets).sum();
-    text.field("dropped packets", &total.to_string());
-    for (reason, packets) in drops {
-        let words = explain(reason).unwrap_or("a reason that this aditctl does not know");
-        text.line(&format!("    {}: {packets} ({words})", text.paint.bold(&escape(reason))));
-    }
 }
 
 #[cfg(test)]

@@ -61,8 +61,9 @@ async fn look(client: &Client, arguments: &command::Status) -> Result<String> {
     let status = parse(&answer.body)?;
     if let Some(tunnel) = tunnel
         && !status.wireguard.contains_key(tunnel)
+        && !status.macsec.contains_key(tunnel)
     {
-        bail!("{}", missing(tunnel, status.wireguard.keys()));
+        bail!("{}", missing(tunnel, status.wireguard.keys().chain(status.macsec.keys())));
     }
     Ok(render(&status, tunnel, Paint::stdout()))
 }
@@ -88,15 +89,17 @@ fn json(body: &Bytes, tunnel: Option<&str>) -> Result<String> {
     };
     let value: serde_json::Value = serde_json::from_slice(body).context("the daemon's answer is no JSON")?;
     let empty = serde_json::Map::new();
-    let tunnels = value.get("wireguard").and_then(serde_json::Value::as_object).unwrap_or(&empty);
-    match tunnels.get(tunnel) {
+    // A tunnel and a link never have the same name.
+    let [tunnels, links] = ["wireguard", "macsec"]
+        .map(|kind| value.get(kind).and_then(serde_json::Value::as_object).unwrap_or(&empty));
+    match tunnels.get(tunnel).or_else(|| links.get(tunnel)) {
         Some(one) => Ok(format!("{}\n", serde_json::to_string_pretty(one)?)),
-        None => bail!("{}", missing(tunnel, tunnels.keys())),
+        None => bail!("{}", missing(tunnel, tunnels.keys().chain(links.keys()))),
     }
 }
 
 fn missing<'a>(wanted: &str, names: impl Iterator<Item = &'a String>) -> String {
     let names: Vec<_> = names.map(|name| escape(name)).collect();
     let there = if names.is_empty() { "none".into() } else { names.join(", ") };
-    format!("there is no tunnel {}; there is {there}", escape(wanted))
+    format!("there is no tunnel or link {}; there is {there}", escape(wanted))
 }
