@@ -1,9 +1,10 @@
-//! The gateway: every tunnel of the configuration, and the thread that owns them.
+//! The gateway: every tunnel and encrypted link of the configuration, and the thread that owns them.
 //!
 //! ```text
 //!   signals, admin sockets ──requests──▶ Gateway ──changes──▶ control thread of each tunnel ──▶ its workers
 //!                                           ├──▶ kernel: addresses, routes, guards, rules      network.rs
 //!                                           │    and again if somebody takes them away         upkeep.rs
+//!                                           │    in clear, past links that encrypt             guards.rs
 //!                                           ├──▶ commands of the operator                      hooks.rs
 //!                                           └──▶ names of endpoints                            resolver.rs
 //! ```
@@ -11,9 +12,11 @@
 //! The first configuration is loaded as every other is, by a reload: from nothing (reload.rs).
 
 mod endpoints;
+mod guards;
 mod handle;
 mod hooks;
 mod journal;
+mod links;
 mod lock;
 mod memory;
 mod network;
@@ -40,11 +43,14 @@ use tracing::level_filters::LevelFilter;
 pub use handle::{Ending, Handle, Reloaded, Request, TraceSource};
 pub use start::run;
 
+use self::guards::Guards;
+use self::links::Lost;
 use self::resolver::Resolver;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
 use crate::config::{Config, Table, Wireguard};
 use crate::control::Interface;
+use crate::control::macsec::Encryptor;
 use crate::{clock, status};
 
 /// How often the gateway looks after itself: tunnels that ended, names that are due, the watchdog.
@@ -58,6 +64,9 @@ struct Gateway {
     /// What is in use. Tunnels that ended are not in it.
     config: Config,
     tunnels: BTreeMap<String, Interface>,
+    links: BTreeMap<String, Encryptor>,
+    /// Of every Ethernet link that an encrypted one uses, or used when it was lost.
+    guards: Guards,
     upkeep: Upkeep,
     /// What a reload could not do, by tunnel: it is tried again at the next.
     faults: BTreeMap<String, Vec<String>>,
@@ -65,6 +74,8 @@ struct Gateway {
     stopping: Arc<AtomicBool>,
     /// Tunnels that ended by themselves, and why. Their guards stay; a reload makes them anew.
     ended: BTreeMap<String, Gone>,
+    /// The same of encrypted links.
+    lost: BTreeMap<String, Lost>,
     resolver: Resolver,
     doubted: adit_noise::Time,
     watchdog: Watchdog,
@@ -116,16 +127,24 @@ impl Gateway {
             tunnel: name.clone(),
             tracer: interface.tracer(),
         };
-        self.tunnels.iter().map(source).collect()
+        let link =
+            |(name, link): (&String, &Encryptor)| TraceSource { tunnel: name.clone(), tracer: link.tracer() };
+        self.tunnels.iter().map(source).chain(self.links.iter().map(link)).collect()
     }
 
     /// What is due from time to time.
     fn look_after(&mut self) {
         self.bury();
-        self.upkeep.look(&self.tunnels, clock::now());
+        self.bury_links();
+        let (guards, links, config) = (&self.guards, &self.links, &self.config.macsec);
+        let mend = || [guards.mend(), links::mend(links, config)].concat();
+        self.upkeep.look(&self.tunnels, mend, clock::now());
         self.resolve();
-        let tunnels = &self.tunnels;
-        self.watchdog.feed(|| tunnels.values().all(|interface| interface.remote().report().is_ok()));
+        let (tunnels, links) = (&self.tunnels, &self.links);
+        self.watchdog.feed(|| {
+            tunnels.values().all(|interface| interface.remote().report().is_ok())
+                && links.values().all(|link| link.remote().report().is_ok())
+        });
     }
 
     /// Takes note of tunnels that ended by themselves: somebody deleted the device or the UAPI socket.
@@ -143,8 +162,12 @@ impl Gateway {
         }
     }
 
-    /// Takes the tunnels away in good order. Their guards stay.
+    /// Takes links and tunnels away in good order. Their guards stay.
     fn stop(mut self) {
+        // A link may be carried by a tunnel.
+        for name in self.links.keys().cloned().collect::<BTreeSet<_>>() {
+            self.take_link_down(&name);
+        }
         for name in self.tunnels.keys().cloned().collect::<BTreeSet<_>>() {
             self.take_down(&name);
         }

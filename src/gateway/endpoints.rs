@@ -55,8 +55,10 @@ impl Gateway {
         if now.since(self.doubted) >= super::DOUBT {
             self.doubted = now;
             self.doubt_the_silent();
+            self.doubt_silent_links();
         }
         for (peer, addresses) in self.resolver.poll(now) {
+            self.place_link(&peer.0, &addresses);
             place(self.tunnels.get(&peer.0), self.config.wireguard.get(&peer.0), &peer, &addresses);
         }
     }

@@ -31,7 +31,7 @@ impl Gateway {
             privileges: Privileges { user: privilege::user_name(), capabilities: privilege::effective() },
             warnings: self.warnings(),
             wireguard,
-            macsec: BTreeMap::new(),
+            macsec: self.links_overview(),
         }
     }
 

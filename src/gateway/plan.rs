@@ -6,7 +6,7 @@ use adit_wireguard::PeerChange;
 use adit_wireguard::uapi::Change;
 
 use super::network::mark;
-use crate::config::{Admin, Config, EndpointName, Gateway, Peer, Wireguard};
+use crate::config::{Admin, Config, EndpointName, Gateway, Macsec, Peer, Wireguard};
 use crate::net::offload::Offloads;
 
 /// The tunnels by what becomes of them; those that stay as they are are in none of the lists.
@@ -15,6 +15,48 @@ pub(super) struct Plan {
     pub(super) added: Vec<String>,
     pub(super) removed: Vec<String>,
     pub(super) changed: Vec<String>,
+    pub(super) links: Links,
+}
+
+/// The encrypted links, likewise.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Links {
+    pub(super) added: Vec<String>,
+    pub(super) removed: Vec<String>,
+    /// Taken away and made anew.
+    pub(super) remade: Vec<String>,
+    /// In place.
+    pub(super) changed: Vec<String>,
+}
+
+impl Links {
+    fn new(old: &Config, new: &Config) -> Self {
+        let (before, after) = (&old.macsec, &new.macsec);
+        let differ = after.iter().filter(|(name, link)| before.get(*name).is_some_and(|old| old != *link));
+        let (remade, changed) = differ.partition::<Vec<_>, _>(|(name, link)| !is_same(&before[*name], link));
+        let names =
+            |links: Vec<(&String, &Macsec)>| links.into_iter().map(|(name, _)| name.clone()).collect();
+        Self {
+            added: after.keys().filter(|name| !before.contains_key(*name)).cloned().collect(),
+            removed: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
+            remade: names(remade),
+            changed: names(changed),
+        }
+    }
+}
+
+/// Whether two links differ at most in what can be changed while one runs.
+fn is_same(old: &Macsec, new: &Macsec) -> bool {
+    // Taken apart, so that no key is forgotten.
+    let Macsec { carrier, tap, bridge: _, mac, port, suite, protection, replay, .. } = old;
+    let Macsec { validate_frames, sci_encoding, clear_tags, mtu: _, keys, hooks: _, .. } = old;
+    *carrier == new.carrier
+        && *tap == new.tap
+        && (*mac, *port) == (new.mac, new.port)
+        && (*suite, *protection, *replay) == (new.suite, new.protection, new.replay)
+        && (*validate_frames, *sci_encoding) == (new.validate_frames, new.sci_encoding)
+        && *clear_tags == new.clear_tags
+        && *keys == new.keys
 }
 
 impl Plan {
@@ -30,6 +72,7 @@ impl Plan {
             added: after.keys().filter(|name| !before.contains_key(*name)).cloned().collect(),
             removed: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
             changed: after.keys().filter(changed).cloned().collect(),
+            links: Links::new(old, new),
         })
     }
 
@@ -40,8 +83,18 @@ impl Plan {
                 && new.wireguard.contains_key(*name)
                 && !self.changed.contains(name)
         };
-        let again: Vec<_> = faulty.filter(stays).cloned().collect();
+        let links = |name: &&String| {
+            let Links { remade, changed, .. } = &self.links;
+            old.macsec.contains_key(*name)
+                && new.macsec.contains_key(*name)
+                && !remade.contains(name)
+                && !changed.contains(name)
+        };
+        let faulty: Vec<_> = faulty.collect();
+        let again: Vec<_> = faulty.iter().copied().filter(stays).cloned().collect();
+        let again_links: Vec<_> = faulty.iter().copied().filter(links).cloned().collect();
         self.changed.extend(again);
+        self.links.changed.extend(again_links);
     }
 
     /// In words.
@@ -49,8 +102,16 @@ impl Plan {
         let part = |word: &str, names: &Vec<String>| {
             (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
         };
-        let parts =
-            [part("added", &self.added), part("removed", &self.removed), part("changed", &self.changed)];
+        let Self { added, removed, changed, links } = self;
+        let parts = [
+            part("added", added),
+            part("removed", removed),
+            part("changed", changed),
+            part("added links", &links.added),
+            part("removed links", &links.removed),
+            part("made anew", &links.remade),
+            part("changed links", &links.changed),
+        ];
         let words: Vec<_> = parts.into_iter().flatten().collect();
         if words.is_empty() { "nothing changed".into() } else { words.join("; ") }
     }
@@ -292,6 +353,50 @@ mod tests {
         assert_eq!(change.persistent_keepalive, Some(6));
         assert!(change.endpoint.is_none(), "a peer that has roamed stays where it is");
         assert!(!change.replace_allowed_ips && change.preshared_key.is_none());
+    }
+
+    /// A link of this name, with these lines.
+    fn link(name: &str, lines: &str) -> String {
+        let peer = adit_noise::PublicKey::from_bytes([9; 32]).to_base64();
+        format!(
+            "[macsec.{name}]\nlink = \"{name}0\"\nprivate_key_file = \"/{name}\"\npeer_public_key = \"{peer}\"\n{lines}\n"
+        )
+    }
+
+    #[test]
+    fn a_link_is_made_anew_unless_only_its_mtu_its_bridge_or_its_hooks_changed() {
+        let old = config(&(link("a", "") + &link("b", "") + &link("c", "")));
+        let planned = |lines: &str| {
+            Plan::new(&old, &config(&(link("a", "") + &link("b", lines) + &link("d", "")))).unwrap()
+        };
+        for lines in ["mtu = 9000", "bridge = \"br0\"", "[macsec.b.hooks]\npost_up = [\"true\"]"] {
+            let links = planned(lines).links;
+            assert_eq!((links.changed, links.remade), (vec!["b".to_owned()], vec![]), "{lines}");
+        }
+        for lines in [
+            "tap = \"t\"",
+            "mac = \"02:00:00:00:00:01\"",
+            "port = 2",
+            "cipher = \"gcm-aes-256\"",
+            "replay_window = 1",
+            "validate = \"check\"\nallow_unvalidated = true",
+            "integrity_only = true\nallow_integrity_only = true",
+            "sci = \"none\"",
+            "clear_tags = 1",
+            "preshared_key_file = \"/p\"\nmtu = 9000",
+        ] {
+            let plan = planned(lines);
+            assert_eq!(plan.links.remade, ["b"], "{lines}");
+            assert_eq!(plan.describe(), "added links d; removed links c; made anew b", "{lines}");
+            assert!(plan.links.changed.is_empty() && plan.changed.is_empty());
+        }
+        let mut again = planned("");
+        again.retry(
+            ["a".to_owned(), "c".to_owned(), "d".to_owned(), String::new()].iter(),
+            &old,
+            &config(&link("a", "")),
+        );
+        assert_eq!(again.links.changed, ["a"], "what failed last time is tried again");
     }
 
     #[test]

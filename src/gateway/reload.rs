@@ -5,6 +5,7 @@
 //! A port or a route that passes from one tunnel to another cannot be had by both: those are left to the second phase.
 
 mod commit;
+mod links;
 mod prepare;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,12 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use sd_notify::NotifyState;
 
 use super::journal::Journal;
+use super::links::Lost;
 use super::network::Network;
 use super::plan::Plan;
 use super::{Gateway, Reloaded, hooks, upkeep, watchdog};
 use crate::clock;
 use crate::config::{self, Config};
 use crate::control::Interface;
+use crate::control::macsec::Encryptor;
 use crate::net::route::Route;
 
 /// One reload.
@@ -33,6 +36,9 @@ struct Reload<'a> {
     begun: Vec<String>,
     /// Tunnels that were made.
     made: BTreeMap<String, Interface>,
+    /// The same of encrypted links.
+    begun_links: Vec<String>,
+    made_links: BTreeMap<String, Encryptor>,
     /// What went wrong after there was no way back, and with which tunnel.
     faults: Vec<(String, String)>,
 }
@@ -45,6 +51,7 @@ impl Gateway {
     pub(super) fn reload_file(&mut self) -> Result<Reloaded, String> {
         watchdog::reloading();
         self.bury();
+        self.bury_links();
         let loaded = config::load(&self.file).map_err(|errors| errors.to_string());
         let done = loaded.and_then(|new| self.reload(new));
         match &done {
@@ -77,6 +84,8 @@ impl Gateway {
             plan,
             begun: Vec::new(),
             made: BTreeMap::new(),
+            begun_links: Vec::new(),
+            made_links: BTreeMap::new(),
             faults: Vec::new(),
         };
         let mut journal = Journal::default();
@@ -85,12 +94,17 @@ impl Gateway {
             return Err(error);
         }
         journal.keep();
-        let faults = reload.commit();
+        let (faults, lost) = reload.commit();
         // Each was made anew, or is not wanted any more.
         self.ended.clear();
+        self.lost.clear();
         self.history.loaded = clock::both().wall.as_secs_f64();
         crate::log::set_level(self.level.unwrap_or(new.log.level));
         self.config = new;
+        for (name, lost) in lost {
+            let config = self.config.macsec.remove(&name);
+            self.lost.insert(name, Lost { config, ..lost });
+        }
         let told = faults.iter().map(|(_, fault)| fault.clone()).collect();
         self.faults.clear();
         for (name, fault) in faults {
@@ -103,6 +117,7 @@ impl Gateway {
 impl Reload<'_> {
     /// Ends what was made, and has the commands of the operator undo what those before it did.
     fn unmake(&mut self) {
+        self.unmake_links();
         for name in std::mem::take(&mut self.begun) {
             self.made.remove(&name);
             self.gateway.resolver.retain(&name, &BTreeMap::new(), clock::now());

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 
+use super::guards::{self, Guards};
 use super::lock;
 use super::memory::Memory;
 use super::network::Network;
@@ -27,6 +28,7 @@ use super::watchdog::{self, Watchdog};
 use super::{Gateway, Handle};
 use crate::admin::audit::{Entry, Outcome, Via, What, Who};
 use crate::admin::{self, Audit, Sockets};
+use crate::config::macsec::Carrier;
 use crate::config::{self, Config};
 use crate::control::SOCKETS;
 use crate::ctl::Aditd;
@@ -84,7 +86,9 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
     // Before anything can fail: a gateway that does not come up lets nothing out either.
     let wanted = Network::of(&config);
     upkeep::guard(&wanted).map_err(|error| anyhow!(error))?;
-    let served = serve_guarded(arguments, config, signals);
+    let guards = Guards::default();
+    guards.lay(&guards::wanted(&config)).map_err(|error| anyhow!(error))?;
+    let served = serve_guarded(arguments, config, signals, guards);
     if served.is_err() {
         tracing::error!("what is meant for the tunnels is held back");
         upkeep::guard_default(&wanted).map_err(|error| anyhow!(error))?;
@@ -92,12 +96,13 @@ fn serve(arguments: &Aditd, config: Config) -> Result<()> {
     served
 }
 
-fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals) -> Result<()> {
+fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals, guards: Guards) -> Result<()> {
     let Prepared { sockets, metrics, mut findings } = prepare(&config)?;
     if config.gateway.workers() > 1 && config.gateway.offloads.tun_steering {
         steering::load();
     }
     privilege::give_up(&config.gateway.user, &capabilities(&config))?;
+    guards.watch().context("cannot follow links")?;
     let audit = Audit::open(&config.gateway.state)?;
     let (handle, requests) = Handle::new();
     let stopping = Arc::new(AtomicBool::new(false));
@@ -109,10 +114,13 @@ fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals) -> Result<
         file: arguments.config.clone(),
         config: nothing(&config),
         tunnels: BTreeMap::new(),
+        links: BTreeMap::new(),
+        guards,
         upkeep: Upkeep::default(),
         faults: BTreeMap::new(),
         stopping: stopping.clone(),
         ended: BTreeMap::new(),
+        lost: BTreeMap::new(),
         resolver: Resolver::new(Memory::load(&config.gateway.state)),
         doubted: clock::now(),
         watchdog: Watchdog::new(),
@@ -215,10 +223,19 @@ fn share_uapi_directory(user: &User, config: &Config) -> io::Result<()> {
     Ok(())
 }
 
+/// What the configuration needs, and no more: a reload cannot ask for another.
 fn capabilities(config: &Config) -> Vec<Capability> {
-    let low = config.wireguard.values().any(|tunnel| LOW_PORTS.contains(&tunnel.listen_port));
+    let tunnels = config.wireguard.values().map(|tunnel| tunnel.listen_port);
+    let carriers = || config.macsec.values().map(|link| &link.carrier);
+    let links = carriers().filter_map(|carrier| match carrier {
+        Carrier::Udp(udp) => Some(udp.listen),
+        Carrier::Link(_) => None,
+    });
+    let low = tunnels.chain(links).any(|port| LOW_PORTS.contains(&port));
+    let raw = carriers().any(|carrier| matches!(carrier, Carrier::Link(_)));
     let mut keep = vec![Capability::NetAdmin];
     keep.extend(low.then_some(Capability::NetBindService));
+    keep.extend(raw.then_some(Capability::NetRaw));
     keep
 }
 
@@ -226,4 +243,33 @@ fn capabilities(config: &Config) -> Vec<Capability> {
 fn note(audit: &Audit, what: What, result: Outcome) -> Result<()> {
     let (who, via) = (Who::this_process(), Via::Daemon);
     Ok(audit.record(&Entry { who, what, via, result, detail: String::new() })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_capabilities_that_a_configuration_needs_are_kept() {
+        let kept = |text: &str| {
+            let key = |path: &Path| {
+                let first = path.to_string_lossy().bytes().fold(1, u8::wrapping_add);
+                let key = adit_noise::PrivateKey::from_bytes([first; 32]).to_base64();
+                Ok(zeroize::Zeroizing::new(key.as_bytes().to_vec()))
+            };
+            let public = adit_noise::PublicKey::from_bytes([9; 32]);
+            let text = format!("gateway.user = \"root\"\n{text}").replace("PEER", &public.to_base64());
+            capabilities(&config::parse("test.toml", &text, &key).unwrap())
+        };
+        let link = |carrier: &str| {
+            format!("[macsec.a]\n{carrier}\nprivate_key_file = \"/a\"\npeer_public_key = \"PEER\"\n")
+        };
+        assert_eq!(kept(""), [Capability::NetAdmin]);
+        assert_eq!(kept(&link("udp.listen = 1024")), [Capability::NetAdmin]);
+        assert_eq!(kept(&link("udp.listen = 1023")), [Capability::NetAdmin, Capability::NetBindService]);
+        assert_eq!(kept(&link("link = \"eth1\"")), [Capability::NetAdmin, Capability::NetRaw]);
+        let tunnel = "[wireguard.wg0]\nprivate_key_file = \"/k\"\nlisten_port = 1\n".to_owned();
+        let all = [Capability::NetAdmin, Capability::NetBindService, Capability::NetRaw];
+        assert_eq!(kept(&(tunnel + &link("link = \"eth1\""))), all);
+    }
 }

@@ -36,24 +36,35 @@ impl Upkeep {
         &self.faults
     }
 
-    /// Wants this from now on, and sees to it.
-    pub(super) fn want(&mut self, wanted: Network, tunnels: &BTreeMap<String, Interface>) {
+    /// Wants this from now on, and sees to it; `links` as in [`Self::look`].
+    pub(super) fn want(
+        &mut self,
+        wanted: Network,
+        tunnels: &BTreeMap<String, Interface>,
+        links: impl FnOnce() -> Vec<String>,
+    ) {
         self.wanted = wanted;
-        self.mend(tunnels);
+        self.mend(tunnels, links());
     }
 
-    /// Puts back what is missing, if it is time to look or an interface was set up again.
-    pub(super) fn look(&mut self, tunnels: &BTreeMap<String, Interface>, now: Time) {
+    /// Puts back what is missing, if it is time to look or an interface was set up again. `links` does the same for encrypted
+    /// links, and says what it could not do.
+    pub(super) fn look(
+        &mut self,
+        tunnels: &BTreeMap<String, Interface>,
+        links: impl FnOnce() -> Vec<String>,
+        now: Time,
+    ) {
         let rises = tunnels.iter().map(|(name, tunnel)| (name.clone(), tunnel.rises())).collect();
         let due = self.looked.is_none_or(|at| now.since(at) >= INTERVAL);
         if due || rises != self.rises {
             (self.looked, self.rises) = (Some(now), rises);
-            self.mend(tunnels);
+            self.mend(tunnels, links());
         }
     }
 
-    fn mend(&mut self, tunnels: &BTreeMap<String, Interface>) {
-        let mut mending = Mending::default();
+    fn mend(&mut self, tunnels: &BTreeMap<String, Interface>, links: Vec<String>) {
+        let mut mending = Mending { faults: links };
         let outcome = mending.all(&self.wanted, tunnels);
         mending.faults.extend(outcome.err());
         for fault in mending.faults.iter().filter(|fault| !self.faults.contains(fault)) {

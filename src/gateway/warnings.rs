@@ -1,5 +1,7 @@
 //! What is wrong, in words for the person who looks.
 
+pub(super) mod link;
+
 use std::net::SocketAddr;
 
 use adit_wireguard::Cipher;

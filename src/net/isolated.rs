@@ -76,6 +76,15 @@ pub(crate) fn make_link(name: &str) -> u32 {
     link::find(name).unwrap().index
 }
 
+/// Makes a bridge without ports.
+pub(crate) fn make_bridge(name: &str) -> u32 {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    message.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+    netlink::change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL).unwrap();
+    link::find(name).unwrap().index
+}
+
 /// Takes a link away.
 pub(crate) fn remove_link(index: u32) {
     let mut message = LinkMessage::default();

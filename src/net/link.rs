@@ -57,6 +57,8 @@ pub struct Settings {
     pub mac: Option<[u8; 6]>,
     /// The length of the transmit queue, in (super-)packets.
     pub queue_len: Option<usize>,
+    /// The number of the link that it is made a port of, a bridge for one; 0 for none.
+    pub controller: Option<u32>,
 }
 
 /// Looks a link up by its name.
@@ -89,6 +91,18 @@ pub fn name(index: u32) -> io::Result<String> {
     name.ok_or_else(|| io::Error::other("the kernel did not name the link"))
 }
 
+/// The number of the link that a link is a port of, if it is a port.
+///
+/// # Errors
+/// What the kernel says: `NotFound` (`ENODEV`) if there is no such link.
+pub fn controller(index: u32) -> io::Result<Option<u32>> {
+    let controller = get_index(index)?.attributes.into_iter().find_map(|attribute| match attribute {
+        LinkAttribute::Controller(index) => Some(index),
+        _ => None,
+    });
+    Ok(controller.filter(|index| *index != 0))
+}
+
 fn get_index(index: u32) -> io::Result<LinkMessage> {
     let mut message = LinkMessage::default();
     message.header.index = index;
@@ -114,6 +128,7 @@ pub fn set(index: u32, settings: &Settings) -> io::Result<()> {
         settings.mtu.map(|mtu| LinkAttribute::Mtu(number(mtu))),
         settings.queue_len.map(|len| LinkAttribute::TxQueueLen(number(len))),
         settings.mac.map(|mac| LinkAttribute::Address(mac.to_vec())),
+        settings.controller.map(LinkAttribute::Controller),
     ];
     message.attributes.extend(attributes.into_iter().flatten());
     if let Some(up) = settings.up {
@@ -187,7 +202,7 @@ fn event(message: Message) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::isolated::{isolated, make_link};
+    use crate::net::isolated::{isolated, make_bridge, make_link};
 
     #[test]
     fn the_loopback_link_is_found() {
@@ -226,6 +241,20 @@ mod tests {
             let error = set([3, 0, 0, 0, 0, 7]).unwrap_err();
             assert_eq!(netlink::errno(&error), Some(libc::EADDRNOTAVAIL));
             assert_eq!(find("lo").unwrap().mac, None);
+        });
+    }
+
+    #[test]
+    fn a_link_is_made_a_port_of_a_bridge_and_let_go() {
+        isolated(|| {
+            let (bridge, port) = (make_bridge("br0"), make_link("eth0"));
+            let set =
+                |controller| set(port, &Settings { controller: Some(controller), ..Settings::default() });
+            assert_eq!(controller(port).unwrap(), None);
+            set(bridge).unwrap();
+            assert_eq!(controller(port).unwrap(), Some(bridge));
+            set(0).unwrap();
+            assert_eq!(controller(port).unwrap(), None);
         });
     }
 

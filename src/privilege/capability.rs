@@ -9,6 +9,8 @@ pub enum Capability {
     NetAdmin,
     /// `CAP_NET_BIND_SERVICE`: ports below 1024.
     NetBindService,
+    /// `CAP_NET_RAW`: packet sockets, for the frames of encrypted links.
+    NetRaw,
 }
 
 impl Capability {
@@ -17,6 +19,7 @@ impl Capability {
         match self {
             Self::NetAdmin => CapabilitySet::NET_ADMIN,
             Self::NetBindService => CapabilitySet::NET_BIND_SERVICE,
+            Self::NetRaw => CapabilitySet::NET_RAW,
         }
     }
 }

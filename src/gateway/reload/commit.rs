@@ -1,5 +1,6 @@
 //! What is left once nothing can be undone any more: what fails is told, and tried again at the next reload.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use adit_wireguard::uapi::Change;
 use super::Reload;
 use crate::clock;
 use crate::control::{Interface, Remote};
+use crate::gateway::links::{self, Lost};
 use crate::gateway::{endpoints, hooks, plan, told, upkeep};
 use crate::net::link::{self, Settings};
 use crate::net::{address, route};
@@ -17,8 +19,9 @@ const LEAVING: Duration = Duration::from_secs(1);
 const GLANCE: Duration = Duration::from_millis(5);
 
 impl Reload<'_> {
-    /// Does it. What went wrong, and with which tunnel.
-    pub(super) fn commit(mut self) -> Vec<(String, String)> {
+    /// Does it. What went wrong, and with which tunnel; and the links that could not be made.
+    pub(super) fn commit(mut self) -> (Vec<(String, String)>, BTreeMap<String, Lost>) {
+        self.take_links_down();
         for name in std::mem::take(&mut self.plan.removed) {
             self.gateway.take_down(&name);
         }
@@ -35,19 +38,22 @@ impl Reload<'_> {
         }
         self.take_names();
         self.gateway.tunnels.append(&mut self.made);
+        let lost = self.commit_links();
         // Routes that the kernel took away with an address come back, and rules whose mark has changed.
-        self.gateway.upkeep.want(self.after.clone(), &self.gateway.tunnels);
+        let (guards, bridged, config) = (&self.gateway.guards, &self.gateway.links, &self.new.macsec);
+        let mend = || [guards.mend(), links::mend(bridged, config)].concat();
+        self.gateway.upkeep.want(self.after.clone(), &self.gateway.tunnels, mend);
         if let Err(fault) = upkeep::sweep(&self.after) {
             tracing::error!("{fault}");
         }
         for (_, fault) in &self.faults {
             tracing::error!("{fault}");
         }
-        self.faults
+        (self.faults, lost)
     }
 
     /// Takes note of what failed with a tunnel.
-    fn done<T>(&mut self, name: &str, outcome: Result<T, String>) {
+    pub(super) fn done<T>(&mut self, name: &str, outcome: Result<T, String>) {
         self.faults.extend(outcome.err().map(|fault| (name.to_owned(), fault)));
     }
 

@@ -27,6 +27,7 @@ impl Reload<'_> {
     pub(super) fn prepare(&mut self, journal: &mut Journal) -> Result<(), String> {
         // Before any route, so that nothing slips through in between.
         self.put_guards(journal)?;
+        self.lay_guards(journal)?;
         for name in self.plan.added.clone() {
             self.make(&name)?;
         }
@@ -39,6 +40,8 @@ impl Reload<'_> {
         for (way, _) in self.after.routes.iter().filter(|(way, name)| !moves(way, name)) {
             self.route(*way, Some(journal))?;
         }
+        // A tunnel may carry them.
+        self.make_links()?;
         self.resolve();
         // Last: they turn away what the commands and the resolver have to ask the network for.
         self.put_rules(journal)
