@@ -9,6 +9,7 @@
 mod agreement;
 mod allowed_ips;
 mod batch;
+mod client_hello;
 mod config;
 mod cookie;
 mod damage;
@@ -34,6 +35,7 @@ mod uapi;
 pub use agreement::macsec_agreement;
 pub use allowed_ips::wireguard_allowed_ips;
 pub use batch::aead_batch;
+pub use client_hello::tls_client_hello;
 pub use config::config;
 pub use cookie::noise_cookie;
 pub use handshake::wireguard_handshake;
@@ -73,6 +75,7 @@ pub const TARGETS: &[Target] = targets![
     packet_segment,
     packet_segment_frame,
     quick,
+    tls_client_hello,
     wireguard_allowed_ips,
     wireguard_handshake,
     wireguard_message,

@@ -74,6 +74,7 @@ replayed!(
     packet_segment,
     packet_segment_frame,
     quick,
+    tls_client_hello,
     wireguard_allowed_ips,
     wireguard_handshake,
     wireguard_message,
