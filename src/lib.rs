@@ -19,6 +19,8 @@ pub mod net;
 pub mod pki;
 pub mod privilege;
 pub mod status;
+#[cfg(not(loom))]
+pub mod store;
 #[cfg(test)]
 mod test_folder;
 #[cfg(not(loom))]
