@@ -12,6 +12,8 @@ pub mod control;
 pub mod ctl;
 pub mod datapath;
 #[cfg(not(loom))]
+pub mod enrolment;
+#[cfg(not(loom))]
 pub mod gateway;
 pub mod log;
 pub mod net;
