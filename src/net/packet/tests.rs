@@ -15,6 +15,7 @@ const ARP: u16 = 0x0806;
 const TAG_7: [u8; 4] = [0x81, 0x00, 0x60, 0x07];
 const SERVICE_TAG_9: [u8; 4] = [0x88, 0xa8, 0x00, 0x09];
 const TAGGED: Options = Options { outer_tag: true, promiscuous: false, group: None, bypass_queue: false };
+const DIRECT: Options = Options { outer_tag: false, promiscuous: false, group: None, bypass_queue: true };
 
 /// The two ends of a link.
 fn ends() -> [u32; 2] {
@@ -60,7 +61,7 @@ fn numbered(count: u16) -> Vec<Vec<u8>> {
 fn many_frames_arrive_as_they_were_sent_and_in_their_order() {
     isolated(|| {
         let [here, there] = ends();
-        for options in [Options::default(), TAGGED, Options { bypass_queue: true, ..Options::default() }] {
+        for options in [Options::default(), TAGGED, DIRECT] {
             let (sender, receiver) = (open(here, &options), open(there, &options));
             let frames = numbered(200);
             assert_eq!(send(&sender, &frames), Sent { done: 200, lost: 0, oversized: 0 });
@@ -265,6 +266,63 @@ fn a_wide_link_carries_wide_frames() {
         let (mut room, mut slots) = (vec![0; 10_000], [Slot { len: 10_000, ..Slot::default() }]);
         assert_eq!(receiver.receive(&mut Batch::default(), &mut room, &mut slots).unwrap(), 1);
         assert!(room[slots[0].range()] == arena);
+    });
+}
+
+#[test]
+fn past_the_queue_many_more_frames_than_the_ring_has_places_keep_their_order() {
+    isolated(|| {
+        let [here, there] = ends();
+        let (sender, receiver) = (open(here, &DIRECT), open(there, &Options::default()));
+        assert!(sender.bypasses_queue() && !receiver.bypasses_queue());
+        let frames = numbered(700);
+        for turn in 0..10 {
+            assert_eq!(send(&sender, &frames), Sent { done: 700, lost: 0, oversized: 0 });
+            assert!(receive(&receiver, 700) == frames, "turn {turn}");
+        }
+        // Refused ones are passed over, also as the first and the last.
+        let arena = frame(&[], 0x88e5, 60);
+        let slots =
+            [false, true, false, true, false].map(|kept| Slot { len: arena.len(), kept, ..Slot::default() });
+        assert_eq!(sender.send(&mut Batch::default(), &arena, &slots).unwrap().done, 5);
+        assert_eq!(receive(&receiver, 9), [arena.clone(), arena]);
+    });
+}
+
+#[test]
+fn past_the_queue_a_link_that_is_down_or_gone_is_told_by_the_next_call() {
+    isolated(|| {
+        let [here, there] = ends();
+        let (sender, receiver) = (open(here, &DIRECT), open(there, &Options::default()));
+        set_up(here, false);
+        let arena = frame(&[], 0x88e5, 60);
+        let slots = [Slot { len: arena.len(), kept: true, ..Slot::default() }];
+        let send = || sender.send(&mut Batch::default(), &arena, &slots);
+        assert_eq!(send().unwrap().done, 1);
+        assert!(matches!(send(), Err(Error::Down)) && matches!(send(), Err(Error::Down)));
+        set_up(here, true);
+        assert!((0..25).any(|_| send().is_ok() && !receive(&receiver, 1).is_empty()));
+        remove_link(there);
+        let _ = send();
+        assert!(matches!(send(), Err(Error::Gone)));
+    });
+}
+
+#[test]
+fn frames_of_a_wide_link_do_not_pass_the_queue() {
+    isolated(|| {
+        let [here, there] = ends();
+        for (mtu, direct) in [(2_026, true), (2_027, false)] {
+            for link in [here, there] {
+                link::set(link, &Settings { mtu: Some(mtu), ..Settings::default() }).unwrap();
+            }
+            let (sender, receiver) = (open(here, &DIRECT), open(there, &Options::default()));
+            assert_eq!(sender.bypasses_queue(), direct);
+            // The kernel leaves room for a tag beyond the MTU.
+            let arena = frame(&[TAG_7], 0x88e5, mtu);
+            send(&sender, std::slice::from_ref(&arena));
+            assert!(readable(&receiver, Duration::from_secs(5)), "{mtu}");
+        }
     });
 }
 

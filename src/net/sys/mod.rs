@@ -7,6 +7,7 @@ pub(crate) mod option;
 pub(crate) mod packet;
 pub(crate) mod tun;
 pub(crate) mod user;
+pub(crate) mod xdp;
 
 use std::io;
 
