@@ -7,6 +7,8 @@ SIZES = (64, 512, 1392)
 SINGLES = (64, 1392)
 # Peers of a gateway that send at once, and flows of one peer. Peers of a crowd.
 PEERS, FLOWS, CROWD = (1, 2, 8, 64, 1000), (1, 16, 256), 10_000
+# Octets of Ethernet frames, FCS included.
+FRAMES = (64, 512, 1518, 9018)
 # Threads that carry packets; 0 where an implementation cannot be told.
 WORKERS = (1, 2, 0)
 
@@ -30,6 +32,7 @@ THROUGH, INTO = "from peer to peer without loss", "into the gateway, overloaded"
 PRICE, FLOW = "CPU of the gateway, from peer to peer", "TCP flows of one peer"
 TURNED = "from peer to peer, out of order in their flow, worst round"
 CROWDED = f"{CROWD:,} peers".replace(",", " ")
+LINK_TCP, LINK_UDP, LINK_TRIP = "link: TCP, 1 stream", "link: frames without loss, one by one", "link: round trip, 64 bytes, median"
 DIRECTIONS = {"out": "a to b", "back": "b to a", "both": "both ways, sum"}
 
 
@@ -89,5 +92,11 @@ CROWDS = [
     Figure("crowd_handshaked", f"{CROWDED}, handshakes", "peers with a session", "peers", MORE),
     Figure("crowd_through", f"{CROWDED}, from peer to peer", "without loss", "1000/s", MORE, 1e-3),
 ]
+LINKED = [
+    *(Figure(f"link_tcp_{way}", LINK_TCP, words, "Gbit/s", MORE, 1e-9) for way, words in DIRECTIONS.items()),
+    *(Figure(f"link_udp_{size}", LINK_UDP, f"{size} octets", "1000/s", MORE, 1e-3) for size in FRAMES),
+    *(Figure(f"link_trip_{when}", LINK_TRIP, words, "µs", LESS) for when, words in (("idle", "idle"), ("load", "under TCP"))),
+    Figure("link_cpu", "link: CPU of both ends", "TCP, 1 stream a to b", "s/GB", LESS),
+]
 FIGURES = [*PLAIN, *ODD, *IN_ORDER, *sorted(GROWTH, key=lambda figure: (THROUGH, TURNED, INTO, PRICE, FLOW).index(figure.group)),
-           *CROWDS]
+           *CROWDS, *LINKED]

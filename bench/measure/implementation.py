@@ -5,6 +5,8 @@ import shutil
 
 from lab import process
 from lab.wireguard import PROGRAMS, ROOT, Missing, program
+from measure import ethernet
+from measure.ethernet import LINKS
 
 VETH = "veth"
 UDPLOAD, CROWD = f"{ROOT}/target/release/udpload", f"{ROOT}/target/release/crowd"
@@ -19,7 +21,7 @@ PROGRAMS.update({name: PROGRAMS["adit"] for name in VARIANTS})
 PEERS = ("wireguard-go", "boringtun-cli", "gotatun-cli")
 TUNNELS = ("adit", "adit-library", "adit-gcm", *PEERS, "adit-null")
 # The cable alone is the ceiling that no tunnel can pass.
-ALL = (VETH, *TUNNELS)
+ALL = (VETH, *TUNNELS, *LINKS)
 # What WireGuard's own handshake and cipher can talk to.
 STANDARD = ("adit", "adit-library", *PEERS)
 # How each is told its number of threads that carry packets; where there is no word for it, it is as it comes.
@@ -50,6 +52,9 @@ def require(implementations):
     for name in implementations:
         if name == VETH:
             continue
+        if name in LINKS:
+            ethernet.require(name)
+            continue
         if name.startswith("adit") and not shutil.which(PROGRAMS[name][0]):
             raise Missing(f"{name}: no program {PROGRAMS[name][0]} (bench/run builds it)")
         binary = program(name)[0]
@@ -66,7 +71,7 @@ def first_line(*command):
 
 def versions(implementations):
     """What each program calls itself."""
-    found = {name: first_line(program(name)[0], "--version") for name in implementations if name != VETH}
+    found = {name: first_line(program(name)[0], "--version") for name in implementations if name != VETH and name not in LINKS}
     return {**found, "iperf3": first_line("iperf3", "--version")}
 
 

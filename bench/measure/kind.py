@@ -2,8 +2,10 @@
 from dataclasses import dataclass
 
 from measure.crowd import Crowd
+from measure.ethernet import LINKS
 from measure.growth import Growth
 from measure.implementation import ALL, STANDARD, TUNNELS
+from measure.linked import Linked
 from measure.odd import Odd
 from measure.order import Order
 from measure.plain import Plain
@@ -36,6 +38,7 @@ KINDS = {
     "order": Kind(Order, {"order": 136}, {"order": 128}, TUNNELS, ("adit",)),
     "growth": Kind(Growth, {"growth": 108}, {"growth": 38}, TUNNELS, ("adit", "wireguard-go")),
     "crowd": Kind(Crowd, {"crowd": 20}, {"crowd": 14}, STANDARD, ("adit", "wireguard-go")),
+    "link": Kind(Linked, {"link": 58}, {"link": 22}, LINKS, LINKS),
 }
 GROUPS = tuple(group for kind in KINDS.values() for group in kind.groups)
 # What a run measures unless it is told: a table of half an hour, not of hours.

@@ -7,9 +7,14 @@ from measure.implementation import ALL, PEERS
 # Who is compared with whom. BEST is the best of the peers, figure by figure.
 BEST = "best peer"
 PAIRS = (("adit", "wireguard-go"), ("adit", "gotatun-cli"), ("adit", BEST), ("adit-library", "wireguard-go"),
-         ("adit-library", "gotatun-cli"), ("adit-gcm", "wireguard-go"), ("adit-null", "veth"))
+         ("adit-library", "gotatun-cli"), ("adit-gcm", "wireguard-go"), ("adit-null", "veth"), ("adit-link-udp", "openvpn-tap"),
+         ("adit-link-udp", "wireguard-go-vxlan"), ("adit-link", "forwarder"), ("adit-link-jumbo", "forwarder-jumbo"),
+         ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
+         ("forwarder-jumbo", "cable-jumbo"), ("forwarder", "forwarder-single"))
 # Of these it is a share that is asked for.
-SHARES = (("adit-null", "veth"),)
+SHARES = (("adit-null", "veth"), ("adit-link", "forwarder"), ("adit-link-jumbo", "forwarder-jumbo"),
+          ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
+          ("forwarder-jumbo", "cable-jumbo"))
 # No implementation to choose: one does not encrypt, one is no tunnel.
 BEYOND = ("adit-null", "veth")
 LABEL, CELL, RATIO = 34, 14, 19
