@@ -7,7 +7,9 @@ use std::time::Duration;
 use adit_macsec::agreement::{keepalive, message};
 use adit_macsec::{ControlledPort, KeyId};
 use adit_noise::Time;
-use adit_packet::{Coalescer, Ecn, Error, Refused, Segments, Slot, VirtioNetHdr, ethernet, virtio};
+use adit_packet::{
+    Coalescer, Ecn, Error, Refused, Segments, Slot, VirtioNetHdr, clamp_mss, ethernet, virtio,
+};
 use adit_wireguard::{Published, Udp, View};
 
 use super::framing::{Framing, Path, Sealed, Sorted};
@@ -15,6 +17,9 @@ use super::{Context, Reason};
 
 /// How often the control thread is told that authentic frames come.
 const TOLD_EACH: Duration = Duration::from_secs(1);
+/// Octets of the longest frame that is looked at for what a TCP connection begins with: headers, tags and options at their
+/// longest, and some data.
+const SYN: usize = 256;
 
 /// A change to what a worker knows of its link.
 #[derive(Clone, Debug)]
@@ -132,6 +137,7 @@ impl Framing for Port {
 
     fn seal<C>((): (), arena: &mut [u8], slots: &mut [Slot], context: &mut Context<'_, Self, C>) -> Sealed {
         let path = context.framing.path();
+        clamp(arena, slots, context.mtu);
         let port = &*context.framing;
         port.keys.seal(arena, slots, port.longest, |refused, frame| {
             context.drop(Reason::Macsec(refused), frame);
@@ -204,11 +210,19 @@ impl Framing for Port {
         for slot in slots.iter_mut().filter(|slot| slot.kept) {
             slot.kept = !keepalive::is(&arena[slot.range()]);
         }
+        clamp(arena, slots, context.mtu);
         None
     }
 
     fn join(joined: &mut Coalescer, arena: &[u8], packet: Range<usize>) -> Result<(), Refused> {
         joined.push_frame(arena, packet)
+    }
+}
+
+/// Has the TCP connections that begin in these frames keep to the MTU of the device.
+fn clamp(arena: &mut [u8], slots: &[Slot], mtu: usize) {
+    for slot in slots.iter().filter(|slot| slot.kept && slot.len <= SYN) {
+        clamp_mss(&mut arena[slot.range()], mtu);
     }
 }
 

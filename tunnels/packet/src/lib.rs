@@ -5,8 +5,8 @@
 //! super-packet that one write hands to the kernel. [`VirtioNetHdr`] is what stands before either.
 //! Of a TAP device, [`segment_frame()`] and [`Coalescer::push_frame`] take the same packets behind
 //! their Ethernet headers. Beside them: the Internet checksum ([`checksum`]), as much of IP ([`ip`])
-//! and Ethernet ([`ethernet`]) as a tunnel needs, and explicit congestion notification across a
-//! tunnel ([`Ecn`]).
+//! and Ethernet ([`ethernet`]) as a tunnel needs, explicit congestion notification across a tunnel
+//! ([`Ecn`]), and the segment size that TCP agrees upon across a link ([`clamp_mss`]).
 //!
 //! ```text
 //!          read                                                    write, one writev
@@ -27,6 +27,7 @@ pub mod ip;
 pub mod virtio;
 
 mod candidate;
+mod clamp;
 mod coalesce;
 mod field;
 mod flow;
@@ -35,6 +36,7 @@ mod slot;
 mod transport;
 
 pub use checksum::Sum;
+pub use clamp::clamp_mss;
 pub use coalesce::{Coalescer, Items, Limits, Pieces, Refused};
 pub use ecn::{CongestionDropped, Ecn};
 pub use ethernet::EthernetHeader;

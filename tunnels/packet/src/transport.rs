@@ -5,6 +5,7 @@ use crate::field::u16_at;
 /// TCP flags, the low octet of the word at offset 12 (RFC 9293, section 3.1).
 pub(crate) mod flag {
     pub(crate) const FIN: u16 = 0x01;
+    pub(crate) const SYN: u16 = 0x02;
     pub(crate) const PSH: u16 = 0x08;
     pub(crate) const ACK: u16 = 0x10;
     pub(crate) const CWR: u16 = 0x80;
