@@ -105,7 +105,7 @@ def frames(net, carrier, to):
         head = {"station": macs[target], "broadcast": BROADCAST, "multicast": b"\x01\0\x5e\x01\x02\x03"}[to] + macs[source]
         for what, rest in crafted().items():
             ends[source].send(head + rest)
-            until(lambda: ends[target].count(head + rest), 3, f"{what}, to a {to}, from {source}; {link.told()}")
+            link.until(lambda: ends[target].count(head + rest), 3, f"{what}, to a {to}, from {source}")
         for what, rest in crafted().items():
             assert ends[target].count(head + rest) <= 1, f"{what} came twice"
 

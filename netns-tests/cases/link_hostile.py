@@ -47,11 +47,6 @@ class Scene:
         mac = bytes.fromhex(self.link.x.run("cat", "/sys/class/net/lan/address").strip().replace(":", ""))
         return [frame for frame in self.genuine if frame[6:12] == mac]
 
-    def refused(self):
-        """What b has refused so far, in all."""
-        counts = self.link.b.counts()
-        return sum(counts[name] for name in REFUSED)
-
     def inject(self, frames, reasons=REFUSED, at_least=None):
         """Injects towards b: nothing comes out of either device, and b has refused each frame for one of these reasons."""
         frames = list(frames)
@@ -65,24 +60,26 @@ class Scene:
         def grown():
             now = self.link.b.counts()
             return {name: now[name] - counts[name] for name in REFUSED if now[name] > counts[name]}
-        until(lambda: sum(grown().values()) >= wanted, 5, f"{wanted} refused; {grown()}")
-        assert set(grown()) <= set(reasons), f"refused for other reasons: {grown()}"
+        self.link.until(lambda: sum(grown().values()) >= wanted, 6, f"{wanted} refused", 0.1)
+        found = grown()
+        assert set(found) <= set(reasons), f"refused for other reasons: {found}"
         assert [end.came_out() for end in self.link.ends] == before, "something came out"
         assert self.memory() - memory < 8 << 10, "memory grew by more than 8 MiB"
         self.link.both_ways()
-        return grown()
+        return found
 
     def memory(self):
         daemon = self.link.b.daemon
         return resident(daemon.process.pid) if daemon.process else 0
 
 
-def short_length(frame):
-    """The frame cut where its own tag does not say so: the tag is right, the end is not."""
-    return frame[:len(frame) - 1]
+def refused(end):
+    """How many frames an end has refused so far."""
+    counts = end.counts()
+    return sum(counts[name] for name in REFUSED)
 
 
-@case()
+@case(limit=60)
 def forged(net):
     """A frame of which any octet is changed is refused and counted, wherever the octet is."""
     scene = Scene(net)
@@ -93,7 +90,7 @@ def forged(net):
     scene.inject(changed)
 
 
-@case()
+@case(limit=60)
 def truncated(net):
     """A frame that ends early, at whatever octet, is refused; the kernel has what is shorter than a header."""
     scene = Scene(net)
@@ -101,7 +98,7 @@ def truncated(net):
     scene.inject([frame[:length] for length in range(16, len(frame))])
 
 
-@case()
+@case(limit=60)
 def prolonged(net):
     """A frame with octets behind its end is refused; what is longer than the link takes is dropped, and nothing breaks."""
     scene = Scene(net)
@@ -120,7 +117,7 @@ def prolonged(net):
     scene.link.both_ways()
 
 
-@case()
+@case(limit=60)
 def malformed_tags(net):
     """SecTAGs against the rules of the standard: version, SC with ES or SCB, C without E, reserved bits, lengths, PN 0."""
     scene = Scene(net, keys="static", suite="gcm-aes-128")
@@ -137,7 +134,7 @@ def malformed_tags(net):
     scene.inject([secy.seal(clear, key, sci, 0)], ("InPktsBadTag",))
 
 
-@case(keys=("noise", "static"))
+@case(keys=("noise", "static"), limit=60)
 def replayed(net, keys):
     """Every frame that was on the wire, put there again, in order and in reverse, is late."""
     scene = Scene(net, keys)
@@ -147,20 +144,19 @@ def replayed(net, keys):
     scene.inject(reversed(frames), ("InPktsLate",))
 
 
-@case()
+@case(limit=60)
 def reflected(net):
     """What an end sent comes back to itself: it is of an SCI that it does not know, its own."""
     scene = Scene(net)
-    before, came = scene.link.a.counts(), scene.link.a.came_out()
-    before = sum(before[name] for name in REFUSED)
+    before, came = refused(scene.link.a), scene.link.a.came_out()
     frames = scene.from_a()
     scene.switch.inject("left", *frames)
-    until(lambda: sum(scene.link.a.counts()[name] for name in REFUSED) >= before + len(frames), 5, "refused by a")
+    until(lambda: refused(scene.link.a) >= before + len(frames), 6, "refused by a", 0.1)
     assert scene.link.a.came_out() == came, "a took its own frames"
     scene.link.both_ways()
 
 
-@case()
+@case(limit=60)
 def our_sci(net):
     """A station that uses the SCI of an end, under a key of its own, changes nothing but counters."""
     scene = Scene(net, keys="static")
@@ -173,7 +169,7 @@ def our_sci(net):
     assert ping(scene.link.x, "10.8.0.2", count=10, interval=0.01) == 10
 
 
-@case()
+@case(limit=60)
 def other_association(net):
     """Frames under an AN that has no key, and of stations that nobody knows, are refused."""
     scene = Scene(net, keys="static")
@@ -199,7 +195,7 @@ def garbage(net):
     scene.link.both_ways()
 
 
-@case()
+@case(limit=60)
 def handshake_replayed(net):
     """Handshake messages of the capture, put on the wire again, make no new session and break none."""
     scene = Scene(net)
@@ -214,7 +210,7 @@ def handshake_replayed(net):
     scene.link.both_ways()
 
 
-@case()
+@case(limit=60)
 def over_udp(net):
     """Datagrams of anybody: of other types, cut, forged, replayed, from another address; none comes out."""
     link = Link(net, "udp", middle=None)

@@ -13,8 +13,6 @@ from lab.site import PORT as TUNNEL_PORT
 from lab.traffic import Marker, iperf3, ping, reaches
 from lab.wireguard import keys
 
-TUNNEL = "wg0"
-
 
 class Nested(Link):
     """A link whose other end is an address in a tunnel. `hosts` is the MTU of the hosts behind."""
@@ -23,8 +21,10 @@ class Nested(Link):
         super().__init__(net, "udp", link_keys, mtu=1500)
         pairs = [keys() for _ in self.ends]
         for end, own, other in zip(self.ends, pairs, reversed(pairs)):
-            end.daemon.tunnel(TUNNEL, own, [f"10.9.0.{end.number}/24"])
-            end.daemon.peer(TUNNEL, "other", other.public, [f"10.9.0.{end.other.number}/32"],
+            # UAPI sockets share one folder.
+            end.tunnel = net.device(f"wg{end.number}")
+            end.daemon.tunnel(end.tunnel, own, [f"10.9.0.{end.number}/24"])
+            end.daemon.peer(end.tunnel, "other", other.public, [f"10.9.0.{end.other.number}/32"],
                             endpoint=f"192.0.2.{end.other.number}:{TUNNEL_PORT}")
 
     def carried(self, end, other):
@@ -41,7 +41,7 @@ def layers(net):
     nest.fit()
     assert reaches(nest.x, "10.8.0.2", 15) is not None, nest.told()
     # What the tunnel's device carries is the wire with the outer layer taken off, by who has its keys: the kernel is given it.
-    between = Capture(nest.a.host, TUNNEL, link_header=0)
+    between = Capture(nest.a.host, nest.a.tunnel, link_header=0)
     marker = Marker("between the two layers")
     marker.send(nest.x, "10.8.0.2")
     assert ping(nest.x, "10.8.0.2") == 3
@@ -104,7 +104,7 @@ def segment_size(frame):
 def nothing_is_shared(net):
     """The same private key for a tunnel and a link is refused: two layers would be broken at once."""
     nest = Nested(net, "noise")
-    own = nest.a.daemon.config["wireguard"][TUNNEL]["private_key_file"]
+    own = nest.a.daemon.config["wireguard"][nest.a.tunnel]["private_key_file"]
     nest.a.daemon.config["macsec"][NAME]["private_key_file"] = own
     code, output = nest.a.daemon.attempt()
     assert code == 2 and "the same key" in output, output

@@ -12,7 +12,7 @@ from lab import link_secy as secy
 from lab.daemon import Daemon
 from lab.link_station import Station
 from lab.traffic import reaches
-from lab.wait import until
+from lab.wait import TimedOut, until
 
 BY_HAND = os.environ.get("ADIT_LINK") == "by-hand"
 NAME, TAP, BRIDGE = "uplink", "msec0", "br0"
@@ -164,6 +164,14 @@ class Link:
         except Exception as error:                              # one that is dead tells nothing
             return f"no counters: {error}"
 
+    def until(self, condition, seconds, what, step=0.01):
+        """As `until`; if it does not come about, what both ends count is told with it."""
+        try:
+            return until(condition, seconds, what, step)
+        except TimedOut as error:
+            raise TimedOut(f"{error}; {self.told()}") from None
+
     def grows(self, end, name, above, seconds=5):
         """Until a counter of an end is above a value; the new value."""
-        return until(lambda: (now := end.counts()[name]) > above and now, seconds, f"{name} of {end.host.name}")
+        # A status may be a second old, and asking for another takes as long.
+        return self.until(lambda: (now := end.counts()[name]) > above and now, seconds, f"{name} of {end.host.name}", 0.1)
