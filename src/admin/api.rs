@@ -103,10 +103,12 @@ impl Api {
         Ok(json_text(StatusCode::OK, in_time(self.latest.snapshot()).await?.json()))
     }
 
-    /// Healthy is who answers, and has every tunnel that the configuration has, be it set down.
+    /// Healthy is who answers, and has every tunnel and link that the configuration has, be it set down.
     async fn health(&self) -> Result<Response<Body>, Problem> {
         let latest = in_time(self.latest.snapshot()).await?;
-        let sick = latest.status.wireguard.iter().filter_map(|(name, tunnel)| match tunnel.state {
+        let tunnels = latest.status.wireguard.iter().map(|(name, tunnel)| (name, tunnel.state));
+        let links = latest.status.macsec.iter().map(|(name, link)| (name, link.state));
+        let sick = tunnels.chain(links).filter_map(|(name, state)| match state {
             State::Up | State::Down => None,
             State::Gone => Some(format!("{name} is gone")),
             State::Stuck => Some(format!("{name} does not answer")),

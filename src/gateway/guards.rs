@@ -187,7 +187,8 @@ impl Guarded {
             },
             (None, Err(_)) => self.fault = Some(format!("{name}: there is no such link")),
         }
-        if let Some(fault) = self.fault.as_ref().filter(|_| self.fault != before) {
+        // Whoever looks closely tells it.
+        if let Some(fault) = self.fault.as_ref().filter(|_| !closely && self.fault != before) {
             tracing::error!("{fault}");
         }
     }

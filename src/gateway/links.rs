@@ -170,7 +170,11 @@ impl Gateway {
         let Some(config) = self.config.macsec.get(name) else { return report };
         report.bridge.clone_from(&config.bridge);
         if let Carrier::Link(carrier) = &config.carrier {
-            report.link = Some(self.guards.of(carrier));
+            let carrier = self.guards.of(carrier);
+            if report.state == State::Up && !carrier.up {
+                report.state = State::Down;
+            }
+            report.link = Some(carrier);
         }
         let dns = self.resolver.of(&(name.to_owned(), PEER.to_owned()));
         let unresolved = dns.as_ref().and_then(|(_, error)| error.map(str::to_owned));

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 use adit_wireguard::Prefix;
 use netlink_packet_core::NetlinkPayload;
-use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 use super::netlink::{self, BUFFER, Message};
@@ -182,6 +182,12 @@ impl Watch {
 fn event(message: Message) -> Option<Event> {
     let NetlinkPayload::InnerMessage(message) = message.payload else { return None };
     match message {
+        // A bridge tells of its ports: one that leaves it is deleted from there alone.
+        RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link)
+            if link.header.interface_family == AddressFamily::Bridge =>
+        {
+            None
+        }
         RouteNetlinkMessage::NewLink(link) => Some(Event::Link(describe(&link))),
         RouteNetlinkMessage::DelLink(link) => Some(Event::Gone(link.header.index)),
         RouteNetlinkMessage::DelAddress(message) => {
@@ -255,6 +261,25 @@ mod tests {
             assert_eq!(controller(port).unwrap(), Some(bridge));
             set(0).unwrap();
             assert_eq!(controller(port).unwrap(), None);
+        });
+    }
+
+    #[test]
+    fn a_port_that_leaves_its_bridge_is_not_gone() {
+        isolated(|| {
+            let (bridge, port) = (make_bridge("br0"), make_link("eth0"));
+            let watch = Watch::new().unwrap();
+            for controller in [bridge, 0] {
+                set(port, &Settings { controller: Some(controller), ..Settings::default() }).unwrap();
+            }
+            set(port, &Settings { mtu: Some(1300), ..Settings::default() }).unwrap();
+            let mut events = Vec::new();
+            let last =
+                |event: &Event| matches!(event, Event::Link(link) if link.index == port && link.mtu == 1300);
+            while !events.iter().any(last) {
+                events.extend(watch.read().unwrap());
+            }
+            assert!(!events.contains(&Event::Gone(port)), "{events:?}");
         });
     }
 

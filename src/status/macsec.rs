@@ -13,7 +13,7 @@ pub type Counters = BTreeMap<String, u64>;
 /// An encrypted Ethernet link.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub struct Macsec {
-    /// How it is. `up`: there is a key to send with.
+    /// How it is. `up`: there is a key to send with, and something that carries frames.
     pub state: State,
     /// The TAP device.
     pub tap: String,

@@ -144,19 +144,28 @@ fn a_reload_whose_client_is_gone_is_audited_to_its_end() {
 }
 
 #[test]
-fn health_is_that_of_every_tunnel() {
-    let health = |state| {
+fn health_is_that_of_every_tunnel_and_link() {
+    let health = |tunnel, link| {
         let fake = Fake::new();
-        fake.script.lock().unwrap().status.wireguard.get_mut("wg0").unwrap().state = state;
+        {
+            let status = &mut fake.script.lock().unwrap().status;
+            status.wireguard.get_mut("wg0").unwrap().state = tunnel;
+            status.macsec.entry("uplink".to_owned()).or_default().state = link;
+        }
         // What was asked for before it was set.
         std::thread::sleep(Duration::from_millis(1_100));
         ask(&fake.read(), "GET /v1/health")
     };
     for state in [State::Up, State::Down] {
-        assert_eq!(health(state).status, 200);
+        assert_eq!(health(state, state).status, 200);
     }
-    for (state, error) in [(State::Gone, "wg0 is gone"), (State::Stuck, "wg0 does not answer")] {
-        let answer = health(state);
+    for (tunnel, link, error) in [
+        (State::Gone, State::Up, "wg0 is gone"),
+        (State::Stuck, State::Up, "wg0 does not answer"),
+        (State::Up, State::Gone, "uplink is gone"),
+        (State::Down, State::Stuck, "uplink does not answer"),
+    ] {
+        let answer = health(tunnel, link);
         assert_eq!((answer.status, &*answer.error()), (503, error));
     }
 }
