@@ -245,6 +245,7 @@ def wrong_key(net, wrong):
 def unknown_station(net):
     """Frames of an SCI that the other end does not know, under the right key, are not taken by either."""
     scene = Scene(net)
+    scene.hush()
     scene.both_ways()
     # ARP requests of somebody: what is in them does not matter.
     clear = b"\xff" * 6 + bytes.fromhex("020000000009") + b"\x08\x06" + bytes(46)
