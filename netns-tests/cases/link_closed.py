@@ -82,8 +82,8 @@ class Scene:
         self.link.start(*self.link.ends)
         for end in self.link.ends:
             end.stop()
-        self.link.a.start()
         self.watch = self.switch.watch()
+        self.link.a.start()
         self.talk = Talk(net, self.link)
 
     def check(self):
