@@ -21,6 +21,8 @@ pub(super) struct Applying<'t, 's> {
     pub(super) numbers: &'s mut Numbers,
     /// The number of the next entry of the audit trail.
     pub(super) entry: &'s mut u64,
+    /// Whether tokens were forgotten, which no entry tells.
+    pub(super) forgotten: bool,
 }
 
 /// Somebody whose proof is good.
@@ -251,6 +253,7 @@ impl Applying<'_, '_> {
             let row = row?.0;
             tokens.push((row.value().0, *row.value().1));
         }
+        self.forgotten |= !tokens.is_empty();
         for (until, token) in &tokens {
             self.tables.tokens.remove(token)?;
             self.tables.token_ends.remove((*until, token))?;

@@ -169,7 +169,8 @@ impl Writer {
                     return Ok(Some("two clients have one address"));
                 }
             }
-            let mut applying = Applying { tables, pool: &pool, numbers: &mut numbers, entry: &mut entry };
+            let (numbers, entry) = (&mut numbers, &mut entry);
+            let mut applying = Applying { tables, pool: &pool, numbers, entry, forgotten: false };
             for (name, client) in strange {
                 // Its number may be another's by now.
                 let number = u32::MAX;
@@ -218,13 +219,12 @@ impl Writer {
             let tables = Tables::open(&transaction)?;
             let (numbers, entry) = (&mut self.numbers, &mut self.entry);
             let before = *entry;
-            let mut applying = Applying { tables, pool: &self.pool, numbers, entry };
+            let mut applying = Applying { tables, pool: &self.pool, numbers, entry, forgotten: false };
             let mut outcomes = Vec::with_capacity(batch.len());
             for waiting in batch {
                 outcomes.push(applying.apply(&waiting.change, waiting.now)?);
             }
-            let nothing = *applying.entry == before
-                && !batch.iter().any(|it| matches!(it.change, Change::Expire { .. }));
+            let nothing = *applying.entry == before && !applying.forgotten;
             drop(applying);
             // Everything that is changed is told in the audit trail, but for tokens that are forgotten.
             if nothing {

@@ -228,6 +228,21 @@ fn leases_end_in_the_order_of_their_ends_and_so_many_at_a_time() {
 }
 
 #[test]
+fn looking_for_what_is_over_writes_nothing_where_nothing_is() {
+    let site = Site::new(10);
+    let token = site.invite("alice", NOW + HOUR);
+    lease(site.apply(enrol(certificate("bob"), 1, NOW + 9 * HOUR), NOW));
+    let written = || std::fs::read(site.path()).unwrap();
+    let before = written();
+    assert_eq!(ended(site.apply(Change::Expire { most: 10 }, NOW + HOUR)), []);
+    assert!(written() == before);
+    let late = NOW + 26 * HOUR;
+    ended(site.apply(Change::Expire { most: 10 }, late));
+    let forgotten = site.apply(enrol(Proof::Token(token), 2, late + HOUR), late);
+    assert_eq!(forgotten, Err(Refusal::UnknownToken));
+}
+
+#[test]
 fn who_is_removed_is_forgotten_with_every_invitation() {
     let site = Site::new(10);
     let token = site.invite("alice", NOW + HOUR);
