@@ -235,5 +235,6 @@ def over_udp(net):
         outlet.sendto(payload, ("192.0.2.2", PORT))
     time.sleep(0.3)
     assert link.b.came_out() == before, "a datagram of a stranger came out"
-    assert link.b.daemon.status()["macsec"]["uplink"]["udp"]["endpoint"] == f"192.0.2.1:{PORT}", "the endpoint moved"
+    endpoint = link.b.daemon.status()["macsec"]["uplink"]["udp"]["endpoint"]
+    assert endpoint == f"192.0.2.1:{PORT}", f"the endpoint moved to {endpoint}"
     link.both_ways()

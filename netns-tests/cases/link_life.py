@@ -6,10 +6,10 @@ import time
 
 from lab.case import case
 from lab.impair import Impairer
-from lab.link import Link
+from lab.link import Link, passes
 from lab.link_switch import Switch
 from lab.process import busy
-from lab.traffic import Sequence, iperf3, ping, reaches
+from lab.traffic import Sequence, iperf3, ping
 from lab.wait import until
 
 CARRIERS = ("raw", "udp")
@@ -162,7 +162,7 @@ def handshake_through_loss(net, carrier):
     link = Link(net, carrier, mtu=1500, middle=bad.between)
     link.start(*link.ends)
     link.fit()
-    assert reaches(link.x, "10.8.0.2", 45) is not None, link.told()
+    assert passes(link.x, "10.8.0.2", 45) is not None, link.told()
     assert bad.count["lost"] > 0
 
 

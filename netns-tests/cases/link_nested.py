@@ -5,12 +5,12 @@
 from lab import link_secy as secy
 from lab.capture import Capture
 from lab.case import case
-from lab.link import NAME, Link
+from lab.link import NAME, Link, passes
 from lab.link_config import PORT
 from lab.link_raw import Raw
 from lab.link_station import DATA
 from lab.site import PORT as TUNNEL_PORT
-from lab.traffic import Marker, iperf3, ping, reaches
+from lab.traffic import Marker, iperf3, ping
 from lab.wireguard import keys
 
 
@@ -39,7 +39,7 @@ def layers(net):
     wire = Capture(nest.a.host, "wire")
     nest.start(*nest.ends)
     nest.fit()
-    assert reaches(nest.x, "10.8.0.2", 15) is not None, nest.told()
+    assert passes(nest.x, "10.8.0.2", 15) is not None, nest.told()
     # What the tunnel's device carries is the wire with the outer layer taken off, by who has its keys: the kernel is given it.
     between = Capture(nest.a.host, nest.a.tunnel, link_header=0)
     marker = Marker("between the two layers")
@@ -80,7 +80,7 @@ def mtu_and_segments(net, link_keys):
     mtu = nest.a.device_mtu()
     assert mtu == 1342, f"the device has an MTU of {mtu}"
     # The hosts keep their 1500, so that only what the gateway does about it helps.
-    assert reaches(nest.x, "10.8.0.2", 15) is not None, nest.told()
+    assert passes(nest.x, "10.8.0.2", 15) is not None, nest.told()
     seen = Raw(nest.y, "lan")
     for reverse in (False, True):
         flow = iperf3(nest.x, nest.y, "10.8.0.2", reverse=reverse, size="4M")

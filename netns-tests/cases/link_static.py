@@ -10,9 +10,9 @@ from collections import Counter
 
 from lab import link_secy as secy
 from lab.case import SLOW, case
-from lab.link import Link
+from lab.link import Link, passes
 from lab.link_switch import Switch
-from lab.traffic import Sequence, reaches
+from lab.traffic import Sequence
 
 SUITES = ("gcm-aes-128", "gcm-aes-xpn-256")
 
@@ -59,7 +59,7 @@ def killed_in_a_loop(net, suite):
         time.sleep(dice.random() * 0.6)
     scene.link.a.kill()
     scene.link.a.start()
-    assert reaches(scene.link.x, "10.8.0.2", 10) is not None, scene.link.told()
+    assert passes(scene.link.x, "10.8.0.2", 10) is not None, scene.link.told()
     time.sleep(0.5)
     arrived = flow.stop()
     scene.check(1000)
@@ -95,7 +95,7 @@ def the_mark_is_on_disk_first(net):
     restored(state, saved)
     before = max(number for sci, _, number in scene.numbers() if sci == scene.link.a.sci)
     scene.link.a.start()
-    assert reaches(scene.link.x, "10.8.0.2", 10) is not None
+    assert passes(scene.link.x, "10.8.0.2", 10) is not None
     scene.check(1000)
     after = [number for sci, _, number in scene.numbers() if sci == scene.link.a.sci and number > before]
     assert after, "nothing was sent after the restart"
@@ -134,6 +134,6 @@ def killed_two_hundred_times(net):
     for end in scene.link.ends:
         end.kill()
         end.start()
-    assert reaches(scene.link.x, "10.8.0.2", 10) is not None
+    assert passes(scene.link.x, "10.8.0.2", 10) is not None
     flow.stop()
     scene.check(5000)

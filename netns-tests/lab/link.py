@@ -6,6 +6,7 @@ The wire is Ethernet, or an IP network that carries the link in UDP. ADIT_LINK=b
 keys in the daemon's place, to tell whether a case is right or the daemon is wrong.
 """
 import os
+import time
 
 from lab import link_config as config
 from lab import link_secy as secy
@@ -30,6 +31,15 @@ def association(suite, ssci, **more):
 def copy(one):
     """The same key with a count of its own: each end has one."""
     return secy.Association(one.key, one.an, one.salt, one.ssci, one.number)
+
+
+def passes(host, address, seconds):
+    """The seconds until an echo is answered, or None. Unlike `reaches` it goes on where nobody answered for an address."""
+    start = time.monotonic()
+    while (left := start + seconds - time.monotonic()) > 0:
+        if reaches(host, address, min(left, 2)) is not None:
+            return time.monotonic() - start
+    return None
 
 
 class End:
@@ -142,7 +152,7 @@ class Link:
             end.start()
         if not ends:
             self.fit()
-            assert reaches(self.x, "10.8.0.2", 10) is not None, f"no echo over the link; {self.told()}"
+            assert passes(self.x, "10.8.0.2", 10) is not None, f"no echo over the link; {self.told()}"
         return self
 
     def fit(self):
@@ -154,8 +164,8 @@ class Link:
 
     def both_ways(self, seconds=5):
         """Echoes pass from either host, within so many seconds."""
-        assert reaches(self.x, "10.8.0.2", seconds) is not None, f"no echo from x; {self.told()}"
-        assert reaches(self.y, "10.8.0.1", seconds) is not None, f"no echo from y; {self.told()}"
+        assert passes(self.x, "10.8.0.2", seconds) is not None, f"no echo from x; {self.told()}"
+        assert passes(self.y, "10.8.0.1", seconds) is not None, f"no echo from y; {self.told()}"
 
     def told(self):
         """What both ends count, for the report of a failure."""
