@@ -4,14 +4,28 @@
 //! ([`names`]). [`policy`] is the one place that makes configurations of rustls; what it knows of certificates comes from
 //! [`certificate`] by [`resolver`], of clients from [`clients`], of tickets from [`tickets`]. All of it is replaced
 //! while connections come, and none of it waits or does I/O.
+//!
+//! What waits and does I/O is the data threads ([`listener`]). They ask the rest by the traits in [`choice`].
 
+mod buffers;
 pub mod certificate;
+mod channel;
+pub mod choice;
 pub mod clients;
+mod connection;
+pub mod counters;
+mod handshake;
 pub mod hello;
+pub mod listener;
 pub mod names;
 pub mod policy;
 mod reader;
+mod record;
+mod relay;
 pub mod resolver;
+mod socket;
 #[cfg(test)]
 mod test_certificates;
+#[cfg(test)]
+mod test_link;
 pub mod tickets;

@@ -1,0 +1,257 @@
+//! The journey of one connection, from its first byte to the last.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ProtocolVersion;
+use tokio::time::timeout;
+
+use super::buffers::Pool;
+use super::channel::Channel;
+use super::choice::{Alert, Backend, BackendAddress, BackendEvent, Choice, Choose, Route, Secured};
+use super::counters::{Counters, Failure};
+use super::handshake::Handshake;
+use super::hello::{Assembly, ClientHello, LARGEST};
+use super::policy::Server;
+use super::record::clear_alert;
+use super::relay::Relay;
+use super::socket::Socket;
+
+/// The most that is held of a client's flights: certificates that it shows come in several records.
+const FLIGHT: usize = 2 * LARGEST;
+
+/// What the connections of one thread share.
+pub(super) struct Shared {
+    pub(super) choose: Arc<dyn Choose>,
+    pub(super) pool: Rc<Pool>,
+    pub(super) counters: Arc<Counters>,
+    /// From the first byte to the last of the handshake.
+    pub(super) handshake: Duration,
+}
+
+/// A client whose handshake is done, and whose backend is there.
+struct Established {
+    client: Socket,
+    upstream: Socket,
+    backend: Backend,
+    route: Arc<dyn Route>,
+    channel: Option<Box<Channel>>,
+    /// What came from the client and is for the relay.
+    carry: Vec<u8>,
+}
+
+/// Serves a connection to its end. `slot` is what few may have at a time: it is dropped when the handshake is done.
+pub(super) async fn serve<S>(client: Socket, address: SocketAddr, shared: &Shared, slot: S) {
+    // What the beginning needs is more than the rest: it is given back before the relay runs.
+    let established = Box::pin(establish(client, address, shared, slot)).await;
+    let established = match established {
+        Ok(established) => established,
+        Err(failure) => return shared.counters.fail(&failure),
+    };
+    let Established { client, upstream, backend, route, channel, carry } = established;
+    let relay = Relay::new(client, upstream, channel, carry, shared.pool.clone(), route.timeouts());
+    let ended = relay.run(&shared.counters).await;
+    if let Some(failure) = &ended.failure {
+        shared.counters.fail(failure);
+    }
+    let (upward, downward, failure) = (ended.upward, ended.downward, ended.failure.as_ref());
+    route.note(&backend, BackendEvent::Closed { upward, downward, failure });
+}
+
+async fn establish<S>(
+    mut client: Socket,
+    address: SocketAddr,
+    shared: &Shared,
+    slot: S,
+) -> Result<Established, Failure> {
+    let mut received = Vec::new();
+    let greeted = timeout(shared.handshake, greet(&mut client, address, &mut received, shared)).await;
+    let Greeted { hello, handshake, route } = greeted.map_err(|_| Failure::HandshakeTime)??;
+    drop(slot);
+    let hello = ClientHello::parse(&hello)?;
+    let local = client.local();
+    let about = match &handshake {
+        Some(handshake) => handshake.secured(hello, address, local),
+        None => untouched(hello, address, local),
+    };
+    let route = match &handshake {
+        None => route,
+        Some(_) => match shared.choose.admit(&about, route) {
+            Ok(route) => route,
+            // The handshake is done, so the alert is sealed.
+            Err(alert) => {
+                return Err(refuse_sealed(client, handshake, alert).await);
+            }
+        },
+    };
+    let (backend, upstream) = connect(&*route, &about).await?;
+    let channel = match handshake.map(Handshake::finish).transpose() {
+        Ok(channel) => channel.map(Box::new),
+        Err(error) => {
+            let failure = Failure::Handshake(error);
+            route.note(&backend, BackendEvent::Closed { upward: 0, downward: 0, failure: Some(&failure) });
+            return Err(failure);
+        }
+    };
+    Ok(Established { client, upstream, backend, route, channel, carry: received })
+}
+
+/// What the first phase leaves.
+struct Greeted {
+    /// The client's first message.
+    hello: Vec<u8>,
+    /// Done; `None` if the connection is passed through.
+    handshake: Option<Handshake>,
+    route: Arc<dyn Route>,
+}
+
+/// Everything that waits for the client alone: its first message, and the handshake.
+async fn greet(
+    client: &mut Socket,
+    address: SocketAddr,
+    received: &mut Vec<u8>,
+    shared: &Shared,
+) -> Result<Greeted, Failure> {
+    let mut assembly = Assembly::new();
+    let (message, choice) = loop {
+        receive(client, received, &shared.pool).await?;
+        let message = match assembly.message(received) {
+            Ok(None) => continue,
+            Ok(Some(message)) => message,
+            Err(error) => return Err(refuse(client, Alert::DecodeError, error.into()).await),
+        };
+        match ClientHello::parse(message) {
+            Ok(hello) => {
+                break (message.to_vec(), (hello.offers_tls13(), shared.choose.choose(&hello, address)));
+            }
+            Err(error) => return Err(refuse(client, Alert::DecodeError, error.into()).await),
+        }
+    };
+    match choice {
+        (_, Choice::Refuse(alert)) => Err(refuse(client, alert, Failure::Refused).await),
+        (_, Choice::PassThrough { route }) => {
+            shared.counters.passed.add(1);
+            Ok(Greeted { hello: message, handshake: None, route })
+        }
+        (tls13, Choice::Terminate { server, route }) => {
+            let handshake = shake(client, received, &server, tls13, shared).await?;
+            let counters = &shared.counters;
+            if handshake.is_resumed() { &counters.resumed } else { &counters.full }.add(1);
+            Ok(Greeted { hello: message, handshake: Some(handshake), route })
+        }
+    }
+}
+
+/// The handshake of TLS, begun by what was received.
+async fn shake(
+    client: &mut Socket,
+    received: &mut Vec<u8>,
+    server: &Server,
+    tls13: bool,
+    shared: &Shared,
+) -> Result<Handshake, Failure> {
+    // A ticket under TLS 1.2 would break forward secrecy.
+    let config = if tls13 { &server.resuming } else { &server.full_only };
+    let mut handshake = Handshake::new(config.clone()).map_err(Failure::Handshake)?;
+    let mut answer = Vec::new();
+    loop {
+        let advanced = handshake.advance(received, &mut answer);
+        if !answer.is_empty() {
+            client.send_all(&answer).await.map_err(|_| Failure::Left)?;
+            answer.clear();
+        }
+        if advanced.map_err(Failure::Handshake)? {
+            return Ok(handshake);
+        }
+        if received.len() > FLIGHT {
+            return Err(Failure::Handshake(rustls::Error::General("a flight that is too long".into())));
+        }
+        receive(client, received, &shared.pool).await?;
+    }
+}
+
+/// Appends what came from the client.
+async fn receive(client: &mut Socket, received: &mut Vec<u8>, pool: &Rc<Pool>) -> Result<(), Failure> {
+    std::future::poll_fn(|cx| client.poll_readable(cx)).await.map_err(|_| Failure::Left)?;
+    let mut buffer = pool.take(false);
+    let room = buffer.room();
+    let read = std::future::poll_fn(|cx| client.poll_receive(cx, room)).await;
+    match read {
+        Ok(0) | Err(_) => Err(Failure::Left),
+        Ok(count) => {
+            received.extend_from_slice(room.get(..count).unwrap_or_default());
+            Ok(())
+        }
+    }
+}
+
+/// Tells the client that it is refused, before there are keys.
+async fn refuse(client: &mut Socket, alert: Alert, failure: Failure) -> Failure {
+    // Who does not read it needs it not.
+    let _ = client.send_all(&clear_alert(ProtocolVersion::TLSv1_2, alert.number())).await;
+    client.end();
+    failure
+}
+
+/// Tells it when there are.
+async fn refuse_sealed(mut client: Socket, handshake: Option<Handshake>, alert: Alert) -> Failure {
+    let channel = handshake.and_then(|handshake| handshake.finish().ok());
+    if let Some(mut channel) = channel {
+        let mut record = [0; 64];
+        if let Ok(length) = channel.refuse(alert.number(), &mut record) {
+            let _ = client.send_all(record.get(..length).unwrap_or_default()).await;
+            client.end();
+        }
+    }
+    Failure::Refused
+}
+
+/// What is known of a connection that is passed through.
+fn untouched(hello: ClientHello<'_>, client: SocketAddr, local: Option<SocketAddr>) -> Secured<'_> {
+    Secured {
+        client,
+        local,
+        hello,
+        alpn: None,
+        version: None,
+        suite: None,
+        group: None,
+        resumed: false,
+        certificates: &[],
+    }
+}
+
+/// A backend that took the connection and its preface.
+async fn connect(route: &dyn Route, about: &Secured<'_>) -> Result<(Backend, Socket), Failure> {
+    let mut tried = 0;
+    while let Some(backend) = route.backend(tried) {
+        match timeout(route.timeouts().connect, attempt(&backend.address)).await {
+            Ok(Ok(mut socket)) => {
+                route.note(&backend, BackendEvent::Connected);
+                let mut preface = Vec::new();
+                route.preface(about, &mut preface);
+                if socket.send_all(&preface).await.is_ok() {
+                    return Ok((backend, socket));
+                }
+                route.note(
+                    &backend,
+                    BackendEvent::Closed { upward: 0, downward: 0, failure: Some(&Failure::Backend) },
+                );
+            }
+            Ok(Err(_)) => route.note(&backend, BackendEvent::Refused),
+            Err(_) => route.note(&backend, BackendEvent::TimedOut),
+        }
+        tried += 1;
+    }
+    Err(Failure::NoBackend)
+}
+
+async fn attempt(address: &BackendAddress) -> io::Result<Socket> {
+    match address {
+        BackendAddress::Tcp(address) => Socket::connect_tcp(*address).await,
+        BackendAddress::Unix(path) => Socket::connect_unix(path).await,
+    }
+}

@@ -1,0 +1,189 @@
+//! A connected socket of a data thread. It remembers whether there is something to read or room to write, so that no system
+//! call is made to be told that there is not.
+
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
+
+/// A stream of bytes and whether it is ready, as far as that was looked at.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: Stream,
+    readable: bool,
+    writable: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (self, interest.is_readable()) {
+            (Self::Tcp(stream), true) => stream.poll_read_ready(cx),
+            (Self::Tcp(stream), false) => stream.poll_write_ready(cx),
+            (Self::Unix(stream), true) => stream.poll_read_ready(cx),
+            (Self::Unix(stream), false) => stream.poll_write_ready(cx),
+        }
+    }
+
+    /// Has tokio forget that it is ready. Afterwards it is tried until it is not: what comes meanwhile is not forgotten.
+    fn forget(&self, interest: Interest) {
+        let blocked = || Err::<(), _>(ErrorKind::WouldBlock.into());
+        // The answer is the error that was put in.
+        let _ = match self {
+            Self::Tcp(stream) => stream.try_io(interest, blocked),
+            Self::Unix(stream) => stream.try_io(interest, blocked),
+        };
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Socket {
+    /// A connection that was accepted. Something may have come on it.
+    pub(super) fn accepted(stream: TcpStream) -> Self {
+        // It fails if the client is gone, which reading will tell.
+        let _ = stream.set_nodelay(true);
+        Self { stream: Stream::Tcp(stream), readable: true, writable: true }
+    }
+
+    /// Connects by TCP.
+    ///
+    /// # Errors
+    /// What the system says; no deadline is set.
+    pub(super) async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: Stream::Tcp(stream), readable: false, writable: true })
+    }
+
+    /// Connects to a unix socket.
+    ///
+    /// # Errors
+    /// What the system says; `EAGAIN` if its queue is full.
+    pub(super) async fn connect_unix(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path).await?;
+        Ok(Self { stream: Stream::Unix(stream), readable: false, writable: true })
+    }
+
+    /// Waits until there may be something to read.
+    pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.readable {
+            ready!(self.stream.poll_ready(Interest::READABLE, cx))?;
+            self.stream.forget(Interest::READABLE);
+            self.readable = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads. Nothing means that nothing will come any more.
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let room = into.len();
+        loop {
+            ready!(self.poll_readable(cx))?;
+            let read = recv(&*self, &mut *into, RecvFlags::empty()).map(|(_, count)| count);
+            if let Some(done) = self.read(read, room) {
+                return Poll::Ready(done);
+            }
+        }
+    }
+
+    /// Reads into several places, one after the other.
+    pub(super) fn poll_receive_vectored(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let room = into.iter().map(|slice| slice.len()).sum();
+        loop {
+            ready!(self.poll_readable(cx))?;
+            let read = rustix::io::readv(&*self, into);
+            if let Some(done) = self.read(read, room) {
+                return Poll::Ready(done);
+            }
+        }
+    }
+
+    /// What a read says; `None` if it is to be tried again.
+    fn read(&mut self, read: Result<usize, Errno>, room: usize) -> Option<io::Result<usize>> {
+        match read {
+            Ok(count) => {
+                // Less than there was room for is all there was. An end that came with it is told again: tokio keeps it.
+                self.readable = count == room || count == 0;
+                Some(Ok(count))
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                None
+            }
+            Err(Errno::INTR) => None,
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    /// Writes as much as there is room for.
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        loop {
+            if !self.writable {
+                ready!(self.stream.poll_ready(Interest::WRITABLE, cx))?;
+                self.stream.forget(Interest::WRITABLE);
+                self.writable = true;
+            }
+            match send(&*self, bytes, SendFlags::NOSIGNAL) {
+                Ok(count) => {
+                    self.writable = count == bytes.len();
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => self.writable = false,
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Writes all of it.
+    pub(super) async fn send_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let sent = std::future::poll_fn(|cx| self.poll_send(cx, bytes)).await?;
+            bytes = bytes.get(sent..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be sent.
+    pub(super) fn end(&self) {
+        // It fails if the other side is gone, which reading will tell.
+        let _ = shutdown(self, Shutdown::Write);
+    }
+
+    /// Ends the connection so that the other side cannot take it for a proper end (RFC 9293, section 3.10.5: a reset).
+    pub(super) fn abort(self) {
+        let _ = sockopt::set_socket_linger(&self, Some(Duration::ZERO));
+    }
+
+    /// Our address of a TCP connection.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+}
