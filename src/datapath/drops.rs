@@ -121,7 +121,9 @@ impl Reason {
             Protocol(refused) => refused.as_str(),
             Macsec(refused) => refused.as_str(),
             Agreement(refused) => refused.as_str(),
-            own => OWN.get(own.number()).map_or("", |(_, name)| name),
+            Malformed | NoRoute | Loop | NoCarrier | UnsentQueueFull | SendFailed | Oversized
+            | ReceiveQueueFull | Truncated | NotWireguard | NotMacsec | HandshakeQueueFull
+            | UnknownSession | Expired | Source | Congestion | DeliverFailed => OWN[self.number()].1,
         }
     }
 

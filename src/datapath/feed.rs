@@ -16,6 +16,7 @@ impl<F: Framing> Outward<F> {
         context: &mut Context<'_, F, C>,
     ) -> usize {
         self.clear();
+        self.take_own(context);
         let mut reads = reads.into_iter();
         let mut taken = 0;
         while self.has_room(context)

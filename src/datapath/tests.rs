@@ -30,6 +30,7 @@ macro_rules! context {
 }
 
 // They use the macro.
+mod macsec;
 mod order;
 mod rest;
 mod tally;

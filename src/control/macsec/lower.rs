@@ -36,10 +36,8 @@ fn follow(watch: &Watch, name: &str, first: Link, tell: &impl Fn(Option<Link>) -
             }
         }
         let now = link::find(name).ok();
-        if now != std::mem::replace(&mut last, now) {
-            if !tell(now) {
-                return Ok(());
-            }
+        if now != std::mem::replace(&mut last, now) && !tell(now) {
+            return Ok(());
         }
     }
 }
