@@ -17,6 +17,7 @@ mod refusal;
 mod reload;
 mod render;
 mod show;
+mod tls;
 mod trace;
 mod units;
 
@@ -26,7 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-pub use command::{Aditctl, Command, Drops, Import, SOCKETS, Status, Trace};
+pub use command::{Aditctl, Command, Drops, Import, SOCKETS, Status, Tls, TlsCheck, Trace};
 pub use daemon::{AditWireguard, Aditd};
 pub use pki::arguments;
 
@@ -56,6 +57,7 @@ fn perform(arguments: &Aditctl) -> Result<()> {
         Command::Genpsk => keys::genpsk(),
         Command::Import(file) => import::run(file),
         Command::Pki(pki) => pki::run(pki),
+        Command::Tls(Tls::Check(check)) => tls::check(check),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory),
     }

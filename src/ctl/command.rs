@@ -12,6 +12,8 @@ use super::pki::arguments::Pki;
 pub const SOCKETS: &str = "/run/adit";
 /// Where key files are unless somebody says otherwise.
 const KEYS: &str = "/etc/adit/keys";
+/// The system's roots, on Debian and on what comes from it.
+const ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Seconds between two looks of `status --watch`.
 const WATCH: &str = "2";
 
@@ -68,6 +70,9 @@ pub enum Command {
     ///
     /// It works on files in one folder, as root, and needs no daemon.
     Pki(Box<Pki>),
+    /// Look at TLS servers and their certificates
+    #[command(subcommand)]
+    Tls(Tls),
     /// Print a script that lets a shell complete aditctl's command line
     ///
     /// Example for bash: aditctl completions bash > /etc/bash_completion.d/aditctl
@@ -111,6 +116,32 @@ pub struct Import {
     /// The interface's name, if the file's is another
     #[arg(long, value_name = "NAME", required_if_eq("file", "-"), value_parser = crate::control::interface_name)]
     pub name: Option<String>,
+}
+
+/// What `aditctl tls` can do.
+#[derive(Debug, Subcommand)]
+pub enum Tls {
+    /// Tell what a server offers, or what a file of certificates holds, and what is wrong with it
+    ///
+    /// A server is asked for each version, suite and group, also for those that nobody should have. It ends with 1 if
+    /// anything is wrong; warnings and notes are none of that.
+    ///
+    /// Example: aditctl tls check www.example.com:443
+    Check(TlsCheck),
+}
+
+/// `aditctl tls check`
+#[derive(Debug, clap::Args)]
+pub struct TlsCheck {
+    /// The server, or a file with certificates in PEM
+    #[arg(value_name = "HOST:PORT|FILE")]
+    pub target: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Certificates in PEM of those whom a server's clients trust
+    #[arg(long, value_name = "FILE", default_value = ROOTS)]
+    pub ca: PathBuf,
 }
 
 /// What `aditctl trace` can watch.
