@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use adit::tls::certificate::{Certificate, Files};
+use adit::tls::check::Report;
 use adit::tls::policy::{Parts, Policy, Server};
 use adit::tls::resolver::{Certificates, Resolver};
 use adit::tls::tickets::{TicketKeys, Tickets};
@@ -235,4 +236,43 @@ fn an_ocsp_response_is_stapled_if_openssl_made_it_for_this_certificate() {
     let revoked =
         Certificate::load(Files { chain: &chain, key: &key, ocsp: Some(&response) }, now()).unwrap_err();
     assert_eq!(revoked.to_string(), "the OCSP response says that the certificate was revoked");
+}
+
+#[test]
+fn a_server_of_ours_is_found_to_offer_what_its_policy_says_and_an_old_one_is_told_of() {
+    let folder = Folder::new("check");
+    let address = serve(server(&folder, Policy::Intermediate).resuming);
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(adit::tls::certificate::certificates(&folder.read("chain.pem")).unwrap());
+    let check = |address, host: &str| Report::of_server("it", host, address, roots.clone(), now()).unwrap();
+    let report = check(address, "www.example.com");
+    let versions: Vec<_> = report.versions.iter().map(|it| (it.version, it.suites.len())).collect();
+    assert_eq!(versions, [("TLS 1.3", 3), ("TLS 1.2", 3)], "{report:?}");
+    assert_eq!(report.groups, ["X25519MLKEM768", "X25519", "P-256", "P-384"]);
+    let wrong = check(address, "www.example.org").findings.to_string();
+    assert!(wrong.contains("the certificate is not for www.example.org"), "{wrong}");
+
+    made(&folder, "-newkey rsa:2048").unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let words = format!(
+        "s_server -accept 127.0.0.1:{port} -key key.pem -cert chain.pem -cipher ALL:@SECLEVEL=0 -quiet"
+    );
+    let mut old = Command::new("openssl");
+    let old = old.args(words.split(' ')).current_dir(&folder.0).stdin(Stdio::piped());
+    let mut old = old.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    while std::net::TcpStream::connect(address).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let report = check(address, "www.example.com");
+    old.kill().and_then(|()| old.wait()).unwrap();
+    let told = report.findings.to_string();
+    for fault in [
+        "TLS 1.2 with AES128-SHA: no forward secrecy",
+        "it speaks TLS 1.0",
+        "its first group is X25519",
+        "tickets under TLS 1.2",
+    ] {
+        assert!(told.contains(fault), "{fault}: {told}");
+    }
 }
