@@ -25,6 +25,7 @@ mod reader;
 mod record;
 mod relay;
 pub mod resolver;
+pub mod routes;
 mod socket;
 #[cfg(test)]
 mod test_certificates;
