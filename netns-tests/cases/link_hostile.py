@@ -4,10 +4,12 @@
 """
 import os
 import random
+import socket
 import struct
 import time
 
 from lab import link_secy as secy
+from lab.capture import Capture
 from lab.case import case
 from lab.link import Link, association
 from lab.link_config import PORT
@@ -213,10 +215,12 @@ def handshake_replayed(net):
 @case(limit=60)
 def over_udp(net):
     """Datagrams of anybody: of other types, cut, forged, replayed, from another address; none comes out."""
-    link = Link(net, "udp", middle=None)
-    from lab.capture import Capture
+    link = Link(net, "udp")
     wire = Capture(link.a.host, "wire")
-    link.start()
+    # b is there first, so that it has had all that a sends: a message that never arrived is no replay from anywhere.
+    link.start(link.b, link.a)
+    link.fit()
+    link.both_ways(10)
     assert ping(link.x, "10.8.0.2", count=20) == 20
     for host in (link.x, link.y):
         host.sysctl("net.ipv6.conf.lan.disable_ipv6", 1)
@@ -224,7 +228,7 @@ def over_udp(net):
     data = [payload for payload in genuine if payload[0] == 16]
     assert len(data) > 20 and any(payload[0] in (1, 2) for payload in genuine), "no handshake and data in the capture"
     link.a.host.address("wire", "192.0.2.66/24")
-    outlet = link.a.host.socket(2, 2)
+    outlet = link.a.host.socket(socket.AF_INET, socket.SOCK_DGRAM)
     outlet.bind(("192.0.2.66", PORT + 1))
     before = link.b.came_out()
     last = data[-1]

@@ -74,13 +74,12 @@ def wrong_key(net, carrier, wrong):
 
 @case()
 def link_is_missing(net):
-    """Without the Ethernet link of its file the daemon starts all the same, says so, and goes on once the link is there."""
+    """Without the Ethernet link of its file the daemon does not start, and says which one it wants."""
     link = Link(net)
     link.a.host.ip("link set wire down")
     link.a.host.ip("link set wire name elsewhere")
-    link.start(*link.ends)
-    until(lambda: not told(link.a)["link"]["up"], 5, "the status: no link")
+    code, output = link.a.daemon.attempt()
+    assert code == 1 and "wire: there is no such link" in output, f"exit {code}: {output}"
     link.a.host.ip("link set elsewhere name wire")
     link.a.host.ip("link set wire up")
-    link.fit()
-    link.both_ways(10)
+    link.start()
