@@ -125,10 +125,14 @@ impl Gateway {
     fn trace_sources(&self) -> Vec<TraceSource> {
         let source = |(name, interface): (&String, &Interface)| TraceSource {
             tunnel: name.clone(),
+            frames: false,
             tracer: interface.tracer(),
         };
-        let link =
-            |(name, link): (&String, &Encryptor)| TraceSource { tunnel: name.clone(), tracer: link.tracer() };
+        let link = |(name, link): (&String, &Encryptor)| TraceSource {
+            tunnel: name.clone(),
+            frames: true,
+            tracer: link.tracer(),
+        };
         self.tunnels.iter().map(source).chain(self.links.iter().map(link)).collect()
     }
 

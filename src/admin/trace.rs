@@ -85,7 +85,7 @@ impl Watched {
         let (dropped, missed) = source.tracer.take();
         let mut text = Vec::new();
         for packet in &dropped {
-            Line::Packet(Packet::new(&source.tunnel, packet, now)).append_to(&mut text);
+            Line::Packet(Packet::new(source, packet, now)).append_to(&mut text);
         }
         if missed > 0 {
             Line::Missed(Missed { missed, tunnel: source.tunnel.clone() }).append_to(&mut text);
@@ -140,7 +140,10 @@ mod tests {
     use crate::datapath::{Reason, Tracer};
 
     fn sources(names: &[&str]) -> Vec<TraceSource> {
-        names.iter().map(|name| TraceSource { tunnel: (*name).to_owned(), tracer: Arc::default() }).collect()
+        names
+            .iter()
+            .map(|name| TraceSource { tunnel: (*name).to_owned(), frames: false, tracer: Arc::default() })
+            .collect()
     }
 
     #[test]

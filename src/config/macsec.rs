@@ -16,6 +16,7 @@ use adit_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::{EndpointName, Hooks};
 
+pub use address::shown;
 pub(super) use read::links;
 pub use static_key::StaticKey;
 

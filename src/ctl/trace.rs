@@ -78,6 +78,11 @@ fn person(line: &Line) -> String {
 /// `12:03:04.123Z wg0 source 10.9.0.2 > 10.1.0.1 tcp 443 (a packet from an address that its peer may not use)`
 fn packet(packet: &Packet) -> String {
     let mut words = vec![escape(time_of_day(&packet.time)), escape(&packet.tunnel), escape(&packet.reason)];
+    if let Some(frame) = &packet.frame {
+        let [source, destination, kind] =
+            [&frame.source, &frame.destination, &frame.ether_type].map(|text| escape(text));
+        words.push(format!("{source} > {destination} {kind}").into());
+    }
     if let Some(ip) = &packet.ip {
         words.push(format!("{} > {} {}", ip.source, ip.destination, escape(&ip.protocol)).into());
         words.extend(ip.destination_port.map(|port| port.to_string().into()));

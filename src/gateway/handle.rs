@@ -47,6 +47,8 @@ pub struct Reloaded {
 pub struct TraceSource {
     /// The tunnel's interface.
     pub tunnel: String,
+    /// Whether they are Ethernet frames, as of a link.
+    pub frames: bool,
     /// Its dropped packets.
     pub tracer: Arc<Tracer>,
 }

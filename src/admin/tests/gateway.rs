@@ -49,7 +49,8 @@ impl Fake {
 
     /// Somebody else has the other end of the handle, or nobody.
     pub(super) fn with_handle(handle: Handle) -> Self {
-        let source = |name: &str| TraceSource { tunnel: name.to_owned(), tracer: Arc::default() };
+        let source =
+            |name: &str| TraceSource { tunnel: name.to_owned(), frames: false, tracer: Arc::default() };
         let script = Arc::new(Mutex::new(Script {
             status: sample::full(),
             reload: Ok(changed("nothing")),

@@ -2,12 +2,14 @@
 
 use std::net::IpAddr;
 
+use adit_macsec::agreement::message::FRAME;
 use adit_noise::Now;
-use adit_packet::ip;
+use adit_packet::{EthernetHeader, ethernet, ip};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::stamp::rfc3339;
 use crate::datapath::{Dropped, Reason};
+use crate::gateway::TraceSource;
 
 /// One line of a trace.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -32,12 +34,26 @@ pub struct Packet {
     pub packets: u64,
     /// The length of the first in bytes; 0 if nobody knows.
     pub length: usize,
+    /// The header of an Ethernet frame, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<Box<Frame>>,
     /// Its headers, if it is an IP packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<Ip>,
     /// The type of a WireGuard message: `initiation`, `response`, `cookie_reply` or `data`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+/// The header of an Ethernet frame.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Frame {
+    /// From which station.
+    pub source: String,
+    /// To which.
+    pub destination: String,
+    /// What it carries, behind VLAN tags: four hexadecimal digits.
+    pub ether_type: String,
 }
 
 /// The headers of an IP packet, as far as they were kept.
@@ -79,15 +95,17 @@ impl Line {
 }
 
 impl Packet {
-    pub(super) fn new(tunnel: &str, dropped: &Dropped, now: Now) -> Self {
+    pub(super) fn new(source: &TraceSource, dropped: &Dropped, now: Now) -> Self {
         let message = message(&dropped.head);
+        let (frame, packet) = if source.frames { frame(dropped) } else { (None, &dropped.head[..]) };
         Self {
             time: rfc3339(now.wall.saturating_sub(now.mono.since(dropped.at))),
-            tunnel: tunnel.to_owned(),
+            tunnel: source.tunnel.clone(),
             reason: dropped.reason.as_str().to_owned(),
             packets: dropped.packets,
             length: dropped.len,
-            ip: if is_outer(dropped.reason) { None } else { Ip::parse(&dropped.head) },
+            frame,
+            ip: if is_outer(dropped.reason) { None } else { Ip::parse(packet) },
             message: message.map(str::to_owned),
         }
     }
@@ -95,10 +113,29 @@ impl Packet {
 
 /// Whether what was dropped for this reason is a datagram from outside whose bytes can be anything.
 fn is_outer(reason: Reason) -> bool {
-    matches!(reason, Reason::NotWireguard | Reason::Truncated)
+    matches!(reason, Reason::NotWireguard | Reason::NotMacsec | Reason::Truncated)
 }
 
-/// The type of a WireGuard message (paper, section 5.4); no IP packet begins like one.
+/// The header of a frame that a link dropped, and what is behind it. Over UDP a message or a mark may be ahead of it.
+fn frame(dropped: &Dropped) -> (Option<Box<Frame>>, &[u8]) {
+    let head = dropped.head.strip_prefix(&FRAME).unwrap_or(&dropped.head);
+    let reason = dropped.reason;
+    // A frame to a station whose address begins like a message is rare.
+    let is_message = matches!(reason, Reason::Agreement(_) | Reason::HandshakeQueueFull)
+        || (reason == Reason::SendFailed && message(head).is_some())
+        || is_outer(reason);
+    let Some(header) = EthernetHeader::parse(head).filter(|_| !is_message) else { return (None, &[]) };
+    let station = |at: usize| {
+        let octets = head.get(at..at + 6).unwrap_or_default().iter().map(|octet| format!("{octet:02x}"));
+        octets.collect::<Vec<_>>().join(":")
+    };
+    let ether_type = format!("{:04x}", header.ether_type);
+    let frame = Frame { source: station(6), destination: station(0), ether_type };
+    let rest = if header.version().is_some() { header.header_len } else { head.len() };
+    (Some(Box::new(frame)), head.get(rest.max(ethernet::LEN)..).unwrap_or_default())
+}
+
+/// The type of a WireGuard message (paper, section 5.4), or of one of a link's key agreement; no IP packet begins like one.
 fn message(head: &[u8]) -> Option<&'static str> {
     match head.first_chunk::<4>()? {
         [1, 0, 0, 0] => Some("initiation"),
@@ -187,11 +224,16 @@ mod tests {
     use super::*;
 
     fn told(reason: Reason, head: &[u8]) -> serde_json::Value {
+        told_by(false, reason, head)
+    }
+
+    fn told_by(frames: bool, reason: Reason, head: &[u8]) -> serde_json::Value {
         let now = Now { mono: Time::from_secs(100), wall: Duration::from_secs(1_795_311_000) };
         let (at, head) = (Time::from_secs(98), head.to_vec());
         let dropped = Dropped { at, reason, packets: 2, len: 1_400, head };
         let mut text = Vec::new();
-        Line::Packet(Packet::new("wg0", &dropped, now)).append_to(&mut text);
+        let source = TraceSource { tunnel: "wg0".to_owned(), frames, tracer: Default::default() };
+        Line::Packet(Packet::new(&source, &dropped, now)).append_to(&mut text);
         assert_eq!(text.pop(), Some(b'\n'));
         let line: Line = serde_json::from_slice(&text).unwrap();
         assert!(matches!(line, Line::Packet(_)));
@@ -272,6 +314,28 @@ mod tests {
         assert_eq!(told_of(4)["message"], "data");
         assert_eq!(told_of(5).get("message"), None);
         assert_eq!(told_of(1).get("ip"), None);
+    }
+
+    #[test]
+    fn a_frame_of_a_link_is_told_with_its_stations_and_with_its_packet_if_that_can_be_read() {
+        let frame = |ether_type: u16, rest: &[u8]| {
+            let stations = [6, 0, 0, 0, 0, 9, 6, 0, 0, 0, 0, 8];
+            [&stations[..], &ether_type.to_be_bytes(), rest].concat()
+        };
+        let refused = Reason::Macsec(adit_macsec::Refused::NoTransmitSa);
+        let clear = told_by(true, refused, &frame(0x0800, &tcp_v4()));
+        let stations = serde_json::json!({"source": "06:00:00:00:00:08", "destination": "06:00:00:00:00:09", "ether_type": "0800"});
+        assert_eq!((&clear["frame"], &clear["ip"]["destination"]), (&stations, &"10.9.8.7".into()));
+        let tagged = told_by(true, refused, &frame(0x8100, &[&[0, 7, 8, 0][..], &tcp_v4()].concat()));
+        assert_eq!((&tagged["frame"], &tagged["ip"]["protocol"]), (&stations, &"tcp".into()));
+        let sealed = told_by(true, Reason::SendFailed, &[&FRAME[..], &frame(0x88e5, &tcp_v4())].concat());
+        assert_eq!((&sealed["frame"]["ether_type"], sealed.get("ip")), (&"88e5".into(), None));
+        for (reason, head) in
+            [(Reason::NotMacsec, frame(0x0800, &tcp_v4())), (Reason::SendFailed, vec![1, 0, 0, 0])]
+        {
+            let told = told_by(true, reason, &head);
+            assert_eq!((told.get("frame"), told.get("ip")), (None, None));
+        }
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn sci_of_digits(text: &str) -> Option<Sci> {
 }
 
 /// As [`sci`] reads it.
-pub(super) fn shown(sci: Sci) -> String {
+pub fn shown(sci: Sci) -> String {
     let [a, b, c, d, e, f] = sci.address();
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}/{}", sci.port())
 }

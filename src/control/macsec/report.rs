@@ -8,8 +8,10 @@ use super::carrier::Carrier;
 use super::keys::{Keys, hex};
 use super::station::Station;
 use crate::clock;
+use crate::config::macsec::shown;
 use crate::control::tallies;
 use crate::datapath::Reason;
+use crate::net::offload::Offloads;
 use crate::status::State;
 use crate::status::macsec::{Association, Channel, Counters, KeyAgreement, Link, Macsec, Udp};
 
@@ -32,7 +34,7 @@ impl Station {
             mtu: u32::try_from(self.device.mtu).unwrap_or(u32::MAX),
             link: self.link(),
             udp: self.udp(),
-            sci: Some(sci(settings.sci)),
+            sci: Some(shown(settings.sci)),
             cipher: self.suite.to_string(),
             integrity_only,
             confidentiality_offset,
@@ -48,10 +50,21 @@ impl Station {
             transmit: self.transmit(),
             receive: self.receive(),
             counters,
-            offloads: self.offloads.names().map(str::to_owned).collect(),
+            offloads: self.offloads().names().map(str::to_owned).collect(),
             workers: vec![tallies::worker(&self.worker)],
             drops: self.drops_by_reason(),
             ..Macsec::default()
+        }
+    }
+
+    /// Those that are of use to this link.
+    fn offloads(&self) -> Offloads {
+        let over_udp = matches!(self.carrier, Carrier::Udp(_));
+        Offloads {
+            udp_gso: self.offloads.udp_gso && over_udp,
+            udp_gro: self.offloads.udp_gro && over_udp,
+            wide_cipher: false,
+            ..self.offloads
         }
     }
 
@@ -119,7 +132,7 @@ impl Station {
         });
         Channel {
             name: None,
-            sci: sci(port.settings().sci),
+            sci: shown(port.settings().sci),
             associations: associations.collect(),
             counters: counters(port.transmit_counters().iter()),
         }
@@ -143,7 +156,7 @@ impl Station {
             });
             Channel {
                 name: names.and_then(|names| names.get(&channel.sci()).cloned()),
-                sci: sci(channel.sci()),
+                sci: shown(channel.sci()),
                 associations: associations.collect(),
                 counters: counters(channel.counters().iter()),
             }
@@ -158,12 +171,6 @@ impl Station {
 
 fn counters(all: impl Iterator<Item = (&'static str, u64)>) -> Counters {
     all.map(|(name, count)| (name.to_owned(), count)).collect()
-}
-
-/// As the configuration file has it: `address/port`.
-fn sci(sci: adit_macsec::Sci) -> String {
-    let [a, b, c, d, e, f] = sci.address();
-    format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}/{}", sci.port())
 }
 
 /// As the configuration file has it.
