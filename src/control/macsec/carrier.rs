@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use adit_packet::{Ecn, ethernet};
 use adit_wireguard::Udp;
@@ -13,10 +14,12 @@ use crate::datapath::macsec::Whereabouts;
 use crate::datapath::{self, Path};
 use crate::net::link::Link;
 use crate::net::offload::Offloads;
-use crate::net::packet::{self, EtherType, Options, PacketSocket};
+use crate::net::packet::{self, EtherType, Options, PAE_GROUP, PacketSocket};
 use crate::net::path;
 use crate::net::udp::{TRAIN_MAX, UdpSocket};
 
+/// All stations of a link.
+const EVERYBODY: [u8; 6] = [0xff; 6];
 /// Octets of a VLAN tag.
 const VLAN_TAG: usize = ethernet::TAG_LEN;
 /// What an Ethernet link carries where nobody knows better.
@@ -55,6 +58,10 @@ pub(super) struct OverLink {
     outer_tag: bool,
     socket: Option<Arc<PacketSocket>>,
     listener: Option<Listener>,
+    /// The other station, once it was heard.
+    station: Option<[u8; 6]>,
+    /// Messages since then that were sent to whoever is there.
+    tries: AtomicUsize,
 }
 
 impl Carrier {
@@ -68,7 +75,16 @@ impl Carrier {
     /// A link that is there, without sockets yet.
     pub(super) fn over_link(name: &str, link: Link, address: [u8; 6], outer_tag: bool) -> Self {
         let (name, link) = (name.to_owned(), Some(link));
-        Self::Link(OverLink { name, link, address, outer_tag, socket: None, listener: None })
+        Self::Link(OverLink {
+            name,
+            link,
+            address,
+            outer_tag,
+            socket: None,
+            listener: None,
+            station: None,
+            tries: AtomicUsize::new(0),
+        })
     }
 
     /// What the worker is to have; none while there is no link.
@@ -125,8 +141,8 @@ impl Carrier {
             Self::Link(link) => {
                 let Some(listener) = &link.listener else { return Ok(false) };
                 let station = match to {
-                    Some(Path::Station(station)) => Some(station),
-                    Some(Path::Udp(_) | Path::Link) | None => None,
+                    Some(Path::Station(station)) => station,
+                    Some(Path::Udp(_) | Path::Link) | None => link.next_station(),
                 };
                 listener.send(link.address, station, message).map(|()| true)
             }
@@ -134,8 +150,13 @@ impl Carrier {
     }
 
     /// The other end is there now. True if that is somewhere else.
-    pub(super) fn moved(&self, to: Option<Path>) -> bool {
+    pub(super) fn moved(&mut self, to: Option<Path>) -> bool {
         match (self, to) {
+            (Self::Link(link), Some(Path::Station(station))) => {
+                link.station = Some(station);
+                link.tries.store(0, Ordering::Relaxed);
+                false
+            }
             (Self::Udp(udp), Some(Path::Udp(path))) if udp.remote.get() != Some(path) => {
                 udp.remote.set(Some(path));
                 true
@@ -145,7 +166,7 @@ impl Carrier {
     }
 
     /// The other end is said to be there.
-    pub(super) fn set_endpoint(&self, remote: SocketAddr) -> bool {
+    pub(super) fn set_endpoint(&mut self, remote: SocketAddr) -> bool {
         self.moved(Some(Path::Udp(Udp { remote, local: None })))
     }
 
@@ -175,6 +196,16 @@ impl Carrier {
 }
 
 impl OverLink {
+    /// Whom the next message goes to: the station that was heard last, then all that key agreement is for, then everybody,
+    /// since there are bridges that forward nothing to that group.
+    fn next_station(&self) -> [u8; 6] {
+        match (self.tries.fetch_add(1, Ordering::Relaxed), self.station) {
+            (0, Some(station)) => station,
+            (tries, _) if tries % 3 == 2 => EVERYBODY,
+            _ => PAE_GROUP,
+        }
+    }
+
     /// The link is this now, or is gone. `tell` is for messages of the key agreement, if there is one. True if the socket is
     /// another now.
     ///

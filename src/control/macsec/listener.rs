@@ -48,18 +48,13 @@ impl Listener {
         Ok(Self { socket, batch: Mutex::default(), bell, thread: Some(thread) })
     }
 
-    /// Sends a message to a station, or to all that key agreement is for.
+    /// Sends a message to a station, or to a group of them.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn send(
-        &self,
-        from: [u8; 6],
-        to: Option<[u8; 6]>,
-        message: &[u8],
-    ) -> Result<(), packet::Error> {
+    pub(super) fn send(&self, from: [u8; 6], to: [u8; 6], message: &[u8]) -> Result<(), packet::Error> {
         let kind = ETHERTYPE.to_be_bytes();
-        let frame = [&to.unwrap_or(PAE_GROUP)[..], &from, &kind, message].concat();
+        let frame = [&to[..], &from, &kind, message].concat();
         let slot = Slot { start: 0, len: frame.len(), kept: true, ..Slot::default() };
         let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = self.socket.send(&mut batch, &frame, &[slot])?;
