@@ -10,8 +10,8 @@
 mod buffers;
 pub mod certificate;
 mod channel;
-pub mod choice;
 pub mod check;
+pub mod choice;
 pub mod clients;
 mod connection;
 pub mod counters;
