@@ -5,6 +5,7 @@
 //! reload can tell what changed.
 
 mod across;
+mod clients;
 mod endpoint;
 mod file;
 mod key_file;
@@ -28,6 +29,7 @@ use adit_noise::{PresharedKey, PrivateKey, PublicKey};
 use adit_wireguard::{Cipher, Prefix};
 use tracing::level_filters::LevelFilter;
 
+pub use clients::{Clients, Pool};
 pub use endpoint::Unreadable;
 pub use load::{Secret, load, parse};
 pub use macsec::Macsec;
@@ -50,6 +52,8 @@ pub struct Config {
     pub wireguard: BTreeMap<String, Wireguard>,
     /// `[macsec.NAME]`, by the names of the tables.
     pub macsec: BTreeMap<String, Macsec>,
+    /// `[clients.NAME]`, by the names of their tunnels.
+    pub clients: BTreeMap<String, Clients>,
     /// The files that were read for it: itself first, if it is a file, then the key files.
     pub files: Vec<PathBuf>,
 }

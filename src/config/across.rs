@@ -39,6 +39,11 @@ impl<'a> Across<'a> {
         self.names.add(name.to_owned(), value);
     }
 
+    /// Whether a tunnel of this name is among those that were read, be it wrong.
+    pub(super) fn makes_tunnel(&self, name: &str) -> bool {
+        self.made.get(name).is_some_and(|by| by.starts_with("wireguard."))
+    }
+
     /// Frames leave by this link.
     pub(super) fn link(&mut self, name: &str, value: &Value<'a>) {
         self.links.add(name.to_owned(), value);

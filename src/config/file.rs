@@ -11,7 +11,7 @@ use super::load::Secret;
 use super::mistake::Errors;
 use super::source::Source;
 use super::table::{Table, Value};
-use super::{Admin, Config, Gateway, Log, Metrics, macsec, tunnel};
+use super::{Admin, Config, Gateway, Log, Metrics, clients, macsec, tunnel};
 use crate::datapath::default_count;
 use crate::net::offload::Offloads;
 
@@ -57,10 +57,11 @@ fn config(root: Table<'_>, folder: &Path, system: &System<'_>) -> Config {
     let mut across = Across::default();
     let wireguard = tunnel::tunnels(&mut root, &mut context, &mut across);
     let macsec = macsec::links(&mut root, &mut context, &mut across);
+    let clients = clients::clients(&mut root, &mut context, &across, &wireguard);
     across.end();
     root.end(&[]);
     let files = context.files;
-    Config { gateway, log, admin, metrics, wireguard, macsec, files }
+    Config { gateway, log, admin, metrics, wireguard, macsec, clients, files }
 }
 
 fn gateway(mut table: Table<'_>, folder: &Path, system: &System<'_>) -> Gateway {

@@ -1,6 +1,7 @@
 //! What a file may say, and what is told of one that is wrong.
 
 mod between;
+mod clients;
 mod examples;
 mod files;
 mod import;

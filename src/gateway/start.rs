@@ -163,6 +163,7 @@ fn nothing(config: &Config) -> Config {
         metrics: config.metrics.clone(),
         wireguard: BTreeMap::new(),
         macsec: BTreeMap::new(),
+        clients: BTreeMap::new(),
         files: Vec::new(),
     }
 }

@@ -33,7 +33,7 @@ fn set(table: &DeTable<'_>, path: &str, into: &mut BTreeSet<String>) {
         let key = match path {
             "wireguard." => "NAME",
             "wireguard.NAME.peer." => "PEER",
-            "macsec." => "NAME",
+            "macsec." | "clients." => "NAME",
             "macsec.NAME.receive." => "CHANNEL",
             "macsec.NAME.receive.CHANNEL.sa." => "0",
             _ => key.get_ref(),
@@ -104,6 +104,7 @@ fn known() -> BTreeSet<String> {
         "macsec.NAME.transmit",
         "macsec.NAME.receive.CHANNEL",
         "macsec.NAME.receive.CHANNEL.sa.0",
+        "clients.NAME",
         "macsec.NAME",
     ];
     let text: String = tables.iter().map(|table| format!("[{table}]\nzzzzzz = 1\n")).collect();
