@@ -138,7 +138,8 @@ fn account(name: &str, exists: &dyn Fn(&str) -> Result<bool, String>) -> Result<
 }
 
 fn offloads(mut table: Table<'_>) -> Offloads {
-    let Offloads { tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher } = Offloads::default();
+    let Offloads { tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher, link_xdp } =
+        Offloads::default();
     let mut switch = |key, default| table.value(key).and_then(|value| value.switch()).unwrap_or(default);
     let offloads = Offloads {
         tun_tso: switch("tun_tso", tun_tso),
@@ -147,6 +148,7 @@ fn offloads(mut table: Table<'_>) -> Offloads {
         udp_gso: switch("udp_gso", udp_gso),
         udp_gro: switch("udp_gro", udp_gro),
         wide_cipher: switch("wide_cipher", wide_cipher),
+        link_xdp: switch("link_xdp", link_xdp),
     };
     table.end(&[]);
     offloads

@@ -121,7 +121,7 @@ impl Plan {
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     // Taken apart, so that no key is forgotten.
     let Gateway { name, state, user, workers, pin, offloads } = &old.gateway;
-    let Offloads { tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher } = offloads;
+    let Offloads { tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher, link_xdp } = offloads;
     let Admin { directory, read_group, write_group } = &old.admin;
     let (gateway, offload, admin) = (&new.gateway, &new.gateway.offloads, &new.admin);
     let same = [
@@ -136,6 +136,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("gateway.offload.udp_gso", *udp_gso == offload.udp_gso),
         ("gateway.offload.udp_gro", *udp_gro == offload.udp_gro),
         ("gateway.offload.wide_cipher", *wide_cipher == offload.wide_cipher),
+        ("gateway.offload.link_xdp", *link_xdp == offload.link_xdp),
         ("admin.directory", *directory == admin.directory),
         ("admin.read_group", *read_group == admin.read_group),
         ("admin.write_group", *write_group == admin.write_group),

@@ -19,6 +19,8 @@ pub struct Offloads {
     pub udp_gro: bool,
     /// ChaCha20-Poly1305 works on many packets at once (AVX-512 with IFMA), for all tunnels of the process.
     pub wide_cipher: bool,
+    /// Frames of an encrypted link are sent past the queue of its device, by AF_XDP.
+    pub link_xdp: bool,
 }
 
 impl Default for Offloads {
@@ -30,6 +32,7 @@ impl Default for Offloads {
             udp_gso: true,
             udp_gro: true,
             wide_cipher: true,
+            link_xdp: true,
         }
     }
 }
@@ -42,6 +45,7 @@ impl Offloads {
         udp_gso: false,
         udp_gro: false,
         wide_cipher: false,
+        link_xdp: false,
     };
 
     /// The names of those that are on.
@@ -49,7 +53,7 @@ impl Offloads {
         self.fields().map(|(name, on)| on.then_some(name)).into_iter().flatten()
     }
 
-    fn fields(&mut self) -> [(&'static str, &mut bool); 6] {
+    fn fields(&mut self) -> [(&'static str, &mut bool); 7] {
         [
             ("tun_tso", &mut self.tun_tso),
             ("tun_uso", &mut self.tun_uso),
@@ -57,6 +61,7 @@ impl Offloads {
             ("udp_gso", &mut self.udp_gso),
             ("udp_gro", &mut self.udp_gro),
             ("wide_cipher", &mut self.wide_cipher),
+            ("link_xdp", &mut self.link_xdp),
         ]
     }
 }
@@ -64,7 +69,7 @@ impl Offloads {
 /// Not a list of offloads.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "offload {found:?}: expected a comma-separated list of tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher, or \"none\""
+    "offload {found:?}: expected a comma-separated list of tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher, link_xdp, or \"none\""
 )]
 pub struct UnknownOffload {
     found: String,
@@ -102,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_list_is_read_back_as_it_is_shown() {
-        let all = "tun_tso,tun_uso,tun_steering,udp_gso,udp_gro,wide_cipher";
+        let all = "tun_tso,tun_uso,tun_steering,udp_gso,udp_gro,wide_cipher,link_xdp";
         for text in [all, "tun_tso,udp_gro", "tun_steering,udp_gso", "none"] {
             assert_eq!(text.parse::<Offloads>().unwrap().to_string(), text);
         }

@@ -85,7 +85,7 @@ fn unknown_keys_are_told_with_what_is_allowed_and_what_was_meant() {
         (
             "[gateway.offload]\ntso = true".to_owned(),
             "gateway.offload.tso",
-            "tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher",
+            "tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher, link_xdp",
         ),
         ("[metrics]\nlisten = \"[::1]:9\"\nx = 1".to_owned(), "metrics.x", "listen"),
         ("[admin]\nx = 1".to_owned(), "admin.x", "directory, read_group, write_group"),

@@ -56,6 +56,8 @@ pub(super) struct OverLink {
     /// Our address in messages of the key agreement.
     address: [u8; 6],
     outer_tag: bool,
+    /// Whether frames are to be sent past the queue of the device.
+    direct: bool,
     socket: Option<Arc<PacketSocket>>,
     listener: Option<Listener>,
     /// The other station, once it was heard.
@@ -73,13 +75,14 @@ impl Carrier {
     }
 
     /// A link that is there, without sockets yet.
-    pub(super) fn over_link(name: &str, link: Link, address: [u8; 6], outer_tag: bool) -> Self {
+    pub(super) fn over_link(name: &str, link: Link, address: [u8; 6], outer_tag: bool, direct: bool) -> Self {
         let (name, link) = (name.to_owned(), Some(link));
         Self::Link(OverLink {
             name,
             link,
             address,
             outer_tag,
+            direct,
             socket: None,
             listener: None,
             station: None,
@@ -186,6 +189,14 @@ impl Carrier {
         }
     }
 
+    /// Whether frames are sent past the queue of the device.
+    pub(super) fn is_direct(&self) -> bool {
+        match self {
+            Self::Link(OverLink { socket: Some(socket), .. }) => socket.bypasses_queue(),
+            Self::Link(_) | Self::Udp(_) => false,
+        }
+    }
+
     /// Frames that the socket had no room for since this was asked last.
     pub(super) fn take_lost(&self) -> u64 {
         match self {
@@ -224,7 +235,7 @@ impl OverLink {
         (self.socket, self.listener) = (None, None);
         let Some(link) = now else { return Ok(true) };
         let (outer_tag, promiscuous) = (self.outer_tag, true);
-        let options = Options { outer_tag, promiscuous, ..Options::default() };
+        let options = Options { outer_tag, promiscuous, bypass_queue: self.direct, ..Options::default() };
         let socket = PacketSocket::open(link.index, EtherType::Macsec, &options)?;
         self.listener = tell.map(|tell| Listener::start(link.index, outer_tag, tell)).transpose()?;
         self.socket = Some(Arc::new(socket));

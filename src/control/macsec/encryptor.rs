@@ -83,7 +83,10 @@ impl Encryptor {
             }
             config::Carrier::Link(link) => {
                 let lower = lower.context("no link")?;
-                (Carrier::over_link(link, lower, sci.address(), config.clear_tags > 0), None)
+                (
+                    Carrier::over_link(link, lower, sci.address(), config.clear_tags > 0, offloads.link_xdp),
+                    None,
+                )
             }
         };
 

@@ -64,6 +64,7 @@ impl Station {
             udp_gso: self.offloads.udp_gso && over_udp,
             udp_gro: self.offloads.udp_gro && over_udp,
             wide_cipher: false,
+            link_xdp: self.carrier.is_direct(),
             ..self.offloads
         }
     }

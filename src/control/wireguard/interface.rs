@@ -66,13 +66,15 @@ impl Interface {
         let uapi =
             Arc::new(Uapi::bind(name).with_context(|| format!("cannot make the UAPI socket of {name}"))?);
         adit_aead::use_wide(options.offloads.wide_cipher);
-        let wanted = Offloads { wide_cipher: adit_aead::has_wide(), ..udp::self_test(&options.offloads) };
+        let wide_cipher = adit_aead::has_wide();
+        let wanted = Offloads { wide_cipher, link_xdp: false, ..udp::self_test(&options.offloads) };
         let tun = Tun::create(name, options.workers, &wanted);
         let tun =
             tun.with_context(|| format!("cannot make the TUN device {name} (it may exist; root is needed)"))?;
         let offloads = tun.offloads;
         let mut asked = options.offloads;
         asked.tun_steering &= options.workers > 1;
+        asked.link_xdp = false;
         if offloads != asked {
             tracing::info!("{name}: offloads {offloads}; the system refuses the others of {asked}");
         }
