@@ -20,6 +20,8 @@ mod unique;
 
 pub mod macsec;
 pub mod quick;
+#[cfg(not(loom))]
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +36,8 @@ pub use endpoint::Unreadable;
 pub use load::{Secret, load, parse};
 pub use macsec::Macsec;
 pub use mistake::{Errors, Mistake, Place};
+#[cfg(not(loom))]
+pub use tls::Tls;
 
 use crate::net::offload::Offloads;
 
@@ -54,6 +58,9 @@ pub struct Config {
     pub macsec: BTreeMap<String, Macsec>,
     /// `[clients.NAME]`, by the names of their tunnels.
     pub clients: BTreeMap<String, Clients>,
+    /// `[tls.NAME]`, by name.
+    #[cfg(not(loom))]
+    pub tls: BTreeMap<String, Tls>,
     /// The files that were read for it: itself first, if it is a file, then the key files.
     pub files: Vec<PathBuf>,
 }

@@ -17,6 +17,7 @@ mod refusal;
 mod reload;
 mod render;
 mod show;
+mod terminator;
 mod tls;
 mod trace;
 mod units;

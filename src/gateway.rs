@@ -26,6 +26,7 @@ mod reload;
 mod resolver;
 mod signals;
 mod start;
+mod terminators;
 mod upkeep;
 mod warnings;
 mod watchdog;
@@ -51,6 +52,7 @@ use self::watchdog::Watchdog;
 use crate::config::{Config, Table, Wireguard};
 use crate::control::Interface;
 use crate::control::macsec::Encryptor;
+use crate::tls::terminator::Terminator;
 use crate::{clock, status};
 
 /// How often the gateway looks after itself: tunnels that ended, names that are due, the watchdog.
@@ -68,6 +70,10 @@ struct Gateway {
     /// Of every Ethernet link that an encrypted one uses, or used when it was lost.
     guards: Guards,
     upkeep: Upkeep,
+    /// What ends TLS, by the names of the tables.
+    terminators: BTreeMap<String, Terminator>,
+    /// Those that drain.
+    leaving: Vec<Terminator>,
     /// What a reload could not do, by tunnel: it is tried again at the next.
     faults: BTreeMap<String, Vec<String>>,
     /// The daemon was told to end.
@@ -140,6 +146,7 @@ impl Gateway {
     fn look_after(&mut self) {
         self.bury();
         self.bury_links();
+        self.look_after_terminators();
         let (guards, links, config) = (&self.guards, &self.links, &self.config.macsec);
         let mend = || [guards.mend(), links::mend(links, config)].concat();
         self.upkeep.look(&self.tunnels, mend, clock::now());
@@ -168,6 +175,7 @@ impl Gateway {
 
     /// Takes links and tunnels away in good order. Their guards stay.
     fn stop(mut self) {
+        self.stop_terminators();
         // A link may be carried by a tunnel.
         for name in self.links.keys().cloned().collect::<BTreeSet<_>>() {
             self.take_link_down(&name);

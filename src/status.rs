@@ -7,6 +7,7 @@ pub mod macsec;
 pub(crate) mod sample;
 #[cfg(test)]
 mod schema_tests;
+pub mod tls;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use macsec::Macsec;
+pub use tls::Tls;
 
 /// The version of this shape.
 pub const SCHEMA: u32 = 1;
@@ -44,6 +46,9 @@ pub struct Status {
     /// Encrypted Ethernet links by their names.
     #[serde(default)]
     pub macsec: BTreeMap<String, Macsec>,
+    /// Where TLS ends, by the names of the tables.
+    #[serde(default)]
+    pub tls: BTreeMap<String, Tls>,
 }
 
 /// The configuration in use.

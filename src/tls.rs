@@ -15,6 +15,7 @@ pub mod choice;
 pub mod clients;
 mod connection;
 pub mod counters;
+pub mod front;
 mod handshake;
 pub mod hello;
 pub mod listener;
@@ -27,6 +28,7 @@ mod relay;
 pub mod resolver;
 pub mod routes;
 mod socket;
+pub mod terminator;
 #[cfg(test)]
 mod test_certificates;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod query_tests;
 pub(crate) mod strict;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -93,6 +94,7 @@ impl Collector for Metrics {
         self.tunnels(&mut out)?;
         self.batches(&mut out)?;
         self.links(&mut out)?;
+        self.terminators(&mut out)?;
         self.gateway(&mut out)?;
         self.process(&mut out)
     }
@@ -200,11 +202,13 @@ impl Metrics {
         });
         let links = self.status.macsec.iter();
         let links = links.map(|(name, link)| (labels(name), Value::Whole(link.warnings.len() as u64)));
+        let tls = self.status.tls.iter();
+        let tls = tls.map(|(name, tls)| (labels(name), Value::Whole(tls.warnings.len() as u64)));
         let own = (labels(""), Value::Whole(status.warnings.len() as u64));
         out.gauge(
             "adit_warnings",
-            "Warnings of each tunnel and its peers, and of each link; those of the gateway itself have no tunnel",
-            std::iter::once(own).chain(warnings).chain(links),
+            "Warnings of each tunnel and its peers, of each link, and where TLS ends; those of the gateway itself have no tunnel",
+            std::iter::once(own).chain(warnings).chain(links).chain(tls),
         )?;
         let mut single = |name, help, value| out.gauge(name, help, [(Labels::new(), value)]);
         single(

@@ -19,6 +19,12 @@ use crate::net::offload::Offloads;
 pub(super) struct System<'a> {
     /// Reads a key file, which has to be private to root, to this process' user or to the user that is named.
     pub(super) secret: &'a dyn Fn(&Path, &str) -> Secret,
+    /// The same for larger ones.
+    #[cfg(not(loom))]
+    pub(super) private: &'a dyn Fn(&Path, &str) -> Secret,
+    /// Reads a file that everybody may read.
+    #[cfg(not(loom))]
+    pub(super) public: &'a dyn Fn(&Path) -> Result<Vec<u8>, String>,
     /// Whether there is such a user.
     pub(super) user: &'a dyn Fn(&str) -> Result<bool, String>,
     /// Whether there is such a group.
@@ -58,10 +64,23 @@ fn config(root: Table<'_>, folder: &Path, system: &System<'_>) -> Config {
     let wireguard = tunnel::tunnels(&mut root, &mut context, &mut across);
     let macsec = macsec::links(&mut root, &mut context, &mut across);
     let clients = clients::clients(&mut root, &mut context, &across, &wireguard);
+    #[cfg(not(loom))]
+    let tls = super::tls::terminators(&mut root, &mut context, &mut across);
     across.end();
     root.end(&[]);
     let files = context.files;
-    Config { gateway, log, admin, metrics, wireguard, macsec, clients, files }
+    Config {
+        gateway,
+        log,
+        admin,
+        metrics,
+        wireguard,
+        macsec,
+        clients,
+        #[cfg(not(loom))]
+        tls,
+        files,
+    }
 }
 
 fn gateway(mut table: Table<'_>, folder: &Path, system: &System<'_>) -> Gateway {

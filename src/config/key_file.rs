@@ -17,6 +17,8 @@ pub(super) const ALLOWED: &str =
     "a file of mode 0600 with the 44 characters in base64 that `wg genkey` prints";
 /// More than a key, line ends and a slip of the editor need, in bytes.
 const LARGEST: usize = 256;
+/// More than a private key in PEM with words around it needs, or keys for tickets, in bytes.
+const LARGEST_PEM: usize = 64 << 10;
 
 /// Reads the key in the file at `path`, which `value` names, with `parse`; `allowed` says what it takes.
 pub(super) fn key<K>(
@@ -46,6 +48,18 @@ pub(super) fn key<K>(
 /// # Errors
 /// What is wrong with the file, and how to mend it.
 pub(super) fn read(path: &Path, owner: &str) -> Secret {
+    read_at_most(LARGEST, path, owner)
+}
+
+/// The same of a file in PEM, or of keys for tickets.
+///
+/// # Errors
+/// What is wrong with the file, and how to mend it.
+pub(super) fn read_pem(path: &Path, owner: &str) -> Secret {
+    read_at_most(LARGEST_PEM, path, owner)
+}
+
+fn read_at_most(largest: usize, path: &Path, owner: &str) -> Secret {
     // A pipe would wait for its other end.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let file = open(path, flags, Mode::empty()).map_err(|error| format!("it cannot be opened: {error}"))?;
@@ -69,7 +83,7 @@ pub(super) fn read(path: &Path, owner: &str) -> Secret {
         ));
     }
     // Room for all of it: a buffer that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(LARGEST + 1));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(largest + 1));
     let mut room = Zeroizing::new([0; LARGEST + 1]);
     let mut file = File::from(file);
     loop {
@@ -77,8 +91,8 @@ pub(super) fn read(path: &Path, owner: &str) -> Secret {
         if read == 0 {
             return Ok(bytes);
         }
-        if bytes.len() + read > LARGEST {
-            return Err(format!("it has more than {LARGEST} bytes"));
+        if bytes.len() + read > largest {
+            return Err(format!("it has more than {largest} bytes"));
         }
         bytes.extend_from_slice(room.get(..read).unwrap_or_default());
     }

@@ -44,6 +44,10 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     let exists = |found: std::io::Result<bool>| found.map_err(|error| error.to_string());
     let system = System {
         secret: &key_file::read,
+        #[cfg(not(loom))]
+        private: &key_file::read_pem,
+        #[cfg(not(loom))]
+        public: &super::tls::read_public,
         user: &|name| exists(privilege::user(name).map(|user| user.is_some())),
         group: &|name| exists(privilege::group(name).map(|group| group.is_some())),
     };
@@ -53,13 +57,22 @@ pub fn load(path: &Path) -> Result<Config, Errors> {
     Ok(config)
 }
 
-/// Reads the text of a configuration file of this name. `secrets` reads a key file; relative paths are put behind the
-/// name's folder. Users and groups are taken to exist.
+/// Reads the text of a configuration file of this name. `secrets` reads a key file, or any other; relative paths are put
+/// behind the name's folder. Users and groups are taken to exist.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(name: &str, text: &str, secrets: &dyn Fn(&Path) -> Secret) -> Result<Config, Errors> {
-    let system = System { secret: &|path, _| secrets(path), user: &|_| Ok(true), group: &|_| Ok(true) };
+    let secret = |path: &Path, _: &str| secrets(path);
+    let system = System {
+        secret: &secret,
+        #[cfg(not(loom))]
+        private: &secret,
+        #[cfg(not(loom))]
+        public: &|path| secrets(path).map(|bytes| bytes.to_vec()),
+        user: &|_| Ok(true),
+        group: &|_| Ok(true),
+    };
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     file::read(name, folder, text, &system)
 }

@@ -208,6 +208,20 @@ impl<'a> Value<'a> {
         self.value.is_table()
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
+    pub(super) fn is_empty_list(&self) -> bool {
+        self.value.as_array().is_some_and(|elements| elements.is_empty())
+    }
+
+    /// The table that this is, if it is one.
+    pub(super) fn entries(self) -> Option<Table<'a>> {
+        let at = self.at;
+        self.named(at)
+    }
+
     /// A string, if it is one.
     pub(super) fn text(&self) -> Option<&'a str> {
         self.value.as_str()

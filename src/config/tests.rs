@@ -7,6 +7,7 @@ mod files;
 mod import;
 mod macsec;
 mod syntax;
+mod tls;
 mod values;
 
 use std::path::Path;
@@ -24,10 +25,13 @@ const A: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
 const B: &str = "TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0=";
 
 /// Reads a text. Each file `NAME.sak` holds a static key of its own, of 16 octets if the name has "128" in it; each
-/// `NAME.key` a private key of its own; `wg0.key`, and every other file, [`PRIVATE`].
+/// `NAME.key` a private key of its own; what [`tls::file`] knows is for TLS; `wg0.key`, and every other file, [`PRIVATE`].
 fn read(text: &str) -> Result<Config, Errors> {
     let secret = |path: &Path| {
         let name = path.to_string_lossy();
+        if let Some(text) = tls::file(&name) {
+            return text;
+        }
         let stem = path.file_stem().unwrap_or_default().as_encoded_bytes().iter().copied().cycle();
         match path.extension().and_then(|extension| extension.to_str()) {
             Some("sak") => {

@@ -8,6 +8,7 @@ use super::explain::explain;
 use super::link;
 use super::paint::{Paint, escape};
 use super::peer;
+use super::terminator;
 use super::units;
 
 /// So many capabilities are named.
@@ -30,6 +31,10 @@ pub(super) fn render(status: &Status, tunnel: Option<&str>, paint: Paint) -> Str
     for (name, one) in status.macsec.iter().filter(|(name, _)| wanted(name)) {
         text.blank();
         link::show(&mut text, name, one, status.now);
+    }
+    for (name, one) in status.tls.iter().filter(|(name, _)| wanted(name)) {
+        text.blank();
+        terminator::show(&mut text, name, one);
     }
     text.out
 }
@@ -111,6 +116,9 @@ fn warnings(text: &mut Text, status: &Status, wanted: &dyn Fn(&String) -> bool) 
         }
     }
     for (name, one) in status.macsec.iter().filter(|(name, _)| wanted(name)) {
+        all.extend(one.warnings.iter().map(|words| (name.clone(), words)));
+    }
+    for (name, one) in status.tls.iter().filter(|(name, _)| wanted(name)) {
         all.extend(one.warnings.iter().map(|words| (name.clone(), words)));
     }
     for (place, words) in &all {

@@ -62,8 +62,10 @@ async fn look(client: &Client, arguments: &command::Status) -> Result<String> {
     if let Some(tunnel) = tunnel
         && !status.wireguard.contains_key(tunnel)
         && !status.macsec.contains_key(tunnel)
+        && !status.tls.contains_key(tunnel)
     {
-        bail!("{}", missing(tunnel, status.wireguard.keys().chain(status.macsec.keys())));
+        let names = status.wireguard.keys().chain(status.macsec.keys()).chain(status.tls.keys());
+        bail!("{}", missing(tunnel, names));
     }
     Ok(render(&status, tunnel, Paint::stdout()))
 }
@@ -89,12 +91,12 @@ fn json(body: &Bytes, tunnel: Option<&str>) -> Result<String> {
     };
     let value: serde_json::Value = serde_json::from_slice(body).context("the daemon's answer is no JSON")?;
     let empty = serde_json::Map::new();
-    // A tunnel and a link never have the same name.
-    let [tunnels, links] = ["wireguard", "macsec"]
+    // No two of them have the same name.
+    let [tunnels, links, tls] = ["wireguard", "macsec", "tls"]
         .map(|kind| value.get(kind).and_then(serde_json::Value::as_object).unwrap_or(&empty));
-    match tunnels.get(tunnel).or_else(|| links.get(tunnel)) {
+    match tunnels.get(tunnel).or_else(|| links.get(tunnel)).or_else(|| tls.get(tunnel)) {
         Some(one) => Ok(format!("{}\n", serde_json::to_string_pretty(one)?)),
-        None => bail!("{}", missing(tunnel, tunnels.keys().chain(links.keys()))),
+        None => bail!("{}", missing(tunnel, tunnels.keys().chain(links.keys()).chain(tls.keys()))),
     }
 }
 

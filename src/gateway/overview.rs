@@ -32,6 +32,7 @@ impl Gateway {
             warnings: self.warnings(),
             wireguard,
             macsec: self.links_overview(),
+            tls: self.terminators_overview(),
         }
     }
 

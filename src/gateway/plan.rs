@@ -6,6 +6,7 @@ use adit_wireguard::PeerChange;
 use adit_wireguard::uapi::Change;
 
 use super::network::mark;
+use super::terminators::Tables;
 use crate::config::{Admin, Config, EndpointName, Gateway, Macsec, Peer, Wireguard};
 use crate::net::offload::Offloads;
 
@@ -16,6 +17,7 @@ pub(super) struct Plan {
     pub(super) removed: Vec<String>,
     pub(super) changed: Vec<String>,
     pub(super) links: Links,
+    pub(super) tls: Tables,
 }
 
 /// The encrypted links, likewise.
@@ -73,6 +75,7 @@ impl Plan {
             removed: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
             changed: after.keys().filter(changed).cloned().collect(),
             links: Links::new(old, new),
+            tls: Tables::new(old, new)?,
         })
     }
 
@@ -102,7 +105,7 @@ impl Plan {
         let part = |word: &str, names: &Vec<String>| {
             (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
         };
-        let Self { added, removed, changed, links } = self;
+        let Self { added, removed, changed, links, tls } = self;
         let parts = [
             part("added", added),
             part("removed", removed),
@@ -111,6 +114,9 @@ impl Plan {
             part("removed links", &links.removed),
             part("made anew", &links.remade),
             part("changed links", &links.changed),
+            part("added TLS", &tls.added),
+            part("removed TLS", &tls.removed),
+            part("changed TLS", &tls.changed),
         ];
         let words: Vec<_> = parts.into_iter().flatten().collect();
         if words.is_empty() { "nothing changed".into() } else { words.join("; ") }

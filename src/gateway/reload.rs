@@ -7,6 +7,7 @@
 mod commit;
 mod links;
 mod prepare;
+mod tls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +23,7 @@ use crate::config::{self, Config};
 use crate::control::Interface;
 use crate::control::macsec::Encryptor;
 use crate::net::route::Route;
+use crate::tls::terminator::{Next, Terminator};
 
 /// One reload.
 struct Reload<'a> {
@@ -39,6 +41,9 @@ struct Reload<'a> {
     /// The same of encrypted links.
     begun_links: Vec<String>,
     made_links: BTreeMap<String, Encryptor>,
+    /// What ends TLS and is new, and what those get that change.
+    made_terminators: BTreeMap<String, Terminator>,
+    next_rules: BTreeMap<String, Next>,
     /// What went wrong after there was no way back, and with which tunnel.
     faults: Vec<(String, String)>,
 }
@@ -86,6 +91,8 @@ impl Gateway {
             made: BTreeMap::new(),
             begun_links: Vec::new(),
             made_links: BTreeMap::new(),
+            made_terminators: BTreeMap::new(),
+            next_rules: BTreeMap::new(),
             faults: Vec::new(),
         };
         let mut journal = Journal::default();

@@ -115,6 +115,8 @@ fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals, guards: Gu
         config: nothing(&config),
         tunnels: BTreeMap::new(),
         links: BTreeMap::new(),
+        terminators: BTreeMap::new(),
+        leaving: Vec::new(),
         guards,
         upkeep: Upkeep::default(),
         faults: BTreeMap::new(),
@@ -164,6 +166,7 @@ fn nothing(config: &Config) -> Config {
         wireguard: BTreeMap::new(),
         macsec: BTreeMap::new(),
         clients: BTreeMap::new(),
+        tls: BTreeMap::new(),
         files: Vec::new(),
     }
 }
@@ -232,7 +235,8 @@ fn capabilities(config: &Config) -> Vec<Capability> {
         Carrier::Udp(udp) => Some(udp.listen),
         Carrier::Link(_) => None,
     });
-    let low = tunnels.chain(links).any(|port| LOW_PORTS.contains(&port));
+    let tls = config.tls.values().flat_map(|tls| tls.listen.iter().map(std::net::SocketAddr::port));
+    let low = tunnels.chain(links).chain(tls).any(|port| LOW_PORTS.contains(&port));
     let raw = carriers().any(|carrier| matches!(carrier, Carrier::Link(_)));
     let mut keep = vec![Capability::NetAdmin];
     keep.extend(low.then_some(Capability::NetBindService));

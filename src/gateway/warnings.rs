@@ -1,6 +1,7 @@
 //! What is wrong, in words for the person who looks.
 
 pub(super) mod link;
+pub(super) mod tls;
 
 use std::net::SocketAddr;
 

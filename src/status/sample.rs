@@ -1,9 +1,10 @@
 //! A status with everything in it, for tests.
 
 use super::macsec::{Association, Channel, KeyAgreement, Link, Udp};
+use super::tls::{Backend, Certificate, ClientCertificates, Route};
 use super::{
-    Batches, Configuration, Macsec, OtherCipher, Owner, Peer, Privileges, SCHEMA, State, Status, Wireguard,
-    Worker,
+    Batches, Configuration, Macsec, OtherCipher, Owner, Peer, Privileges, SCHEMA, State, Status, Tls,
+    Wireguard, Worker,
 };
 
 /// Every field is set, and nothing twice.
@@ -73,6 +74,48 @@ pub(crate) fn full() -> Status {
         warnings: warnings(),
         wireguard: [("wg0".to_owned(), wireguard)].into(),
         macsec: [("uplink".to_owned(), link(worker(7), warnings()))].into(),
+        tls: [("web".to_owned(), tls(warnings()))].into(),
+    }
+}
+
+fn tls(warnings: Vec<String>) -> Tls {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let backend = Backend {
+        address: "127.0.0.1:8080".to_owned(),
+        open: 1,
+        connections: 60,
+        failures: 7,
+        failing: true,
+    };
+    let route = Route { sni: words(&["www.example.com"]), pass_through: true, backends: vec![backend] };
+    Tls {
+        listen: words(&["[::]:443", "0.0.0.0:443"]),
+        policy: "intermediate".to_owned(),
+        alpn: words(&["http/1.1"]),
+        client_certificates: Some(ClientCertificates {
+            mode: "required".to_owned(),
+            allow: words(&["dns:a.example.net"]),
+            lists_until: Some(1_795_400_000.0),
+        }),
+        tickets: Some("file".to_owned()),
+        certificates: vec![Certificate {
+            file: "/etc/adit/www.pem".to_owned(),
+            names: words(&["www.example.com", "*.example.com"]),
+            until: 1_796_391_000.0,
+            days_left: 12.5,
+            stapled: true,
+        }],
+        routes: [("app".to_owned(), route)].into(),
+        open: 3,
+        connections: 70,
+        full_handshakes: 40,
+        resumed_handshakes: 20,
+        passed_through: 5,
+        turned_away: 2,
+        received_bytes: 1_024,
+        sent_bytes: 2_048,
+        failures: [("handshake".to_owned(), 4)].into(),
+        warnings,
     }
 }
 

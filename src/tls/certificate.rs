@@ -40,6 +40,8 @@ pub struct Certificate {
     patterns: Vec<Pattern>,
     validity: Validity,
     findings: Findings,
+    /// What was found beside the chain.
+    apart: Findings,
 }
 
 /// When a chain is valid, in seconds since 1970: the time that all its certificates have in common.
@@ -86,18 +88,19 @@ impl Certificate {
                 return Err(findings.only_wrong());
             }
         };
-        match_key(&certified, &mut findings);
-        let ocsp = files.ocsp.and_then(|response| staple(response, &certified.cert, now, &mut findings));
+        let mut apart = Findings::default();
+        match_key(&certified, &mut apart);
+        let ocsp = files.ocsp.and_then(|response| staple(response, &certified.cert, now, &mut apart));
         if judged.must_staple && ocsp.is_none() {
-            findings
-                .warning("the certificate demands an OCSP staple, and there is none: clients may refuse it");
+            apart.warning("the certificate demands an OCSP staple, and there is none: clients may refuse it");
         }
+        findings.extend(&apart);
         let Judged { patterns, validity, .. } = judged;
         let certified = Arc::new(CertifiedKey { ocsp, ..certified });
         if findings.any_wrong() {
             return Err(findings.only_wrong());
         }
-        Ok(Self { certified, patterns, validity, findings })
+        Ok(Self { certified, patterns, validity, findings, apart })
     }
 
     /// Names of hosts that it stands for.
@@ -116,6 +119,20 @@ impl Certificate {
     #[must_use]
     pub fn is_valid(&self, now: i64) -> bool {
         (self.validity.from..=self.validity.until).contains(&now)
+    }
+
+    /// Whether an OCSP response is sent with it.
+    #[must_use]
+    pub fn is_stapled(&self) -> bool {
+        self.certified.ocsp.is_some()
+    }
+
+    /// As [`Self::findings`], but of a later time: certificates end.
+    #[must_use]
+    pub fn findings_at(&self, now: i64) -> Findings {
+        let mut findings = judge(&self.certified.cert, now).findings;
+        findings.extend(&self.apart);
+        findings
     }
 
     /// What the operator should know of it. Nothing of it is wrong enough to refuse it.

@@ -1,6 +1,7 @@
 //! What the data threads ask of the configuration: who shall have a connection, and where its plaintext goes. All of it is
 //! asked on the data threads: nothing here may wait, do I/O or hold a lock for long.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,6 +97,15 @@ pub enum BackendAddress {
     Tcp(SocketAddr),
     /// A unix socket.
     Unix(Arc<Path>),
+}
+
+impl fmt::Display for BackendAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// What happens with a backend.

@@ -53,6 +53,8 @@ pub struct Files<'a> {
 pub struct Verifier {
     chain: Arc<dyn ClientCertVerifier>,
     allow: Vec<Allow>,
+    /// When the first revocation list ends, in seconds since 1970.
+    until: Option<i64>,
 }
 
 impl Verifier {
@@ -63,7 +65,7 @@ impl Verifier {
     pub fn load(files: Files<'_>, policy: Policy, now: i64) -> Result<(Arc<Self>, Findings), Findings> {
         let mut findings = Findings::default();
         let roots = authorities(files.authorities, &mut findings);
-        let lists = lists(files.revoked, now, &mut findings);
+        let (lists, until) = lists(files.revoked, now, &mut findings);
         if findings.any_wrong() {
             return Err(findings);
         }
@@ -74,12 +76,20 @@ impl Verifier {
             Mode::Optional => builder.allow_unauthenticated(),
         };
         match builder.build() {
-            Ok(chain) => Ok((Arc::new(Self { chain, allow: files.allow }), findings)),
+            Ok(chain) => Ok((Arc::new(Self { chain, allow: files.allow, until }), findings)),
             Err(error) => {
                 findings.wrong(error.to_string());
                 Err(findings)
             }
         }
+    }
+}
+
+impl Verifier {
+    /// When the first revocation list ends, in seconds since 1970: from then on nobody of its CA is let in.
+    #[must_use]
+    pub fn until(&self) -> Option<i64> {
+        self.until
     }
 }
 
@@ -99,9 +109,13 @@ fn authorities(pem: &[u8], findings: &mut Findings) -> RootCertStore {
     roots
 }
 
-/// Revocation lists, each of which has a time when it ends.
-fn lists(files: &[Vec<u8>], now: i64, findings: &mut Findings) -> Vec<CertificateRevocationListDer<'static>> {
-    let mut lists = Vec::new();
+/// Revocation lists, each of which has a time when it ends, and the first of these times.
+fn lists(
+    files: &[Vec<u8>],
+    now: i64,
+    findings: &mut Findings,
+) -> (Vec<CertificateRevocationListDer<'static>>, Option<i64>) {
+    let (mut lists, mut until) = (Vec::new(), None::<i64>);
     for (at, bytes) in files.iter().enumerate() {
         let file = at + 1;
         let pem: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
@@ -111,17 +125,22 @@ fn lists(files: &[Vec<u8>], now: i64, findings: &mut Findings) -> Vec<Certificat
         };
         for list in found {
             match CertificateRevocationList::from_der(&list) {
-                Ok(([], parsed)) => ends(file, &parsed, now, findings),
+                Ok(([], parsed)) => {
+                    let end = ends(file, &parsed, now, findings);
+                    until = until.into_iter().chain(end).min();
+                }
                 Ok(_) | Err(_) => findings.wrong(format!("revocation list {file} is none, in PEM or in DER")),
             }
             lists.push(list);
         }
     }
-    lists
+    (lists, until)
 }
 
-fn ends(file: usize, list: &CertificateRevocationList<'_>, now: i64, findings: &mut Findings) {
-    match list.next_update() {
+/// When a list ends.
+fn ends(file: usize, list: &CertificateRevocationList<'_>, now: i64, findings: &mut Findings) -> Option<i64> {
+    let until = list.next_update();
+    match until {
         None => findings.wrong(format!("revocation list {file} does not say when it ends (nextUpdate)")),
         Some(end) if end.timestamp() < now => findings.warning(format!(
             "revocation list {file} ended at {end}: no certificate of \"{}\" is let in until there is a newer one",
@@ -129,6 +148,7 @@ fn ends(file: usize, list: &CertificateRevocationList<'_>, now: i64, findings: &
         )),
         Some(_) => (),
     }
+    until.map(|until| until.timestamp())
 }
 
 impl ClientCertVerifier for Verifier {

@@ -125,6 +125,12 @@ impl Listener {
         self.drain.send_replace(Some(Instant::now() + patience));
     }
 
+    /// Whether it has drained.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
     /// Drains, and waits for it.
     pub fn stop(mut self, patience: Duration) {
         self.drain(patience);

@@ -1,59 +1,128 @@
 //! Where a connection goes, by the server's name in its first message.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
-
+use super::choice::{self, Backend, BackendAddress, BackendEvent};
 use super::names::{Names, Pattern};
-use crate::config::EndpointName;
+use crate::clock;
+
+/// A backend that failed comes after the others for so long.
+const REST: Duration = Duration::from_secs(5);
 
 /// What happens to a connection of some names.
 #[derive(Debug)]
 pub struct Route {
     /// What the configuration calls it.
     pub name: String,
-    /// What becomes of its TLS.
-    pub treatment: Treatment,
+    /// Whether the backend gets it as it came: we have no key for it. Else TLS ends here, and it gets plaintext.
+    pub pass_through: bool,
     /// Where it may go; there is at least one.
-    pub backends: Vec<Address>,
-    /// The version of the PROXY header that backends get, if they get one.
-    pub proxy_protocol: Option<ProxyProtocol>,
+    pub backends: Vec<Arc<Upstream>>,
+    /// Backends that are as good as each other have their turns.
+    turn: AtomicUsize,
 }
 
-/// What becomes of a connection's TLS.
-#[derive(Clone, Debug)]
-pub enum Treatment {
-    /// It ends here, and the backend gets plaintext.
-    Terminate,
-    /// It ends here, and another begins, in which the backend has to prove this name.
-    Reencrypt {
-        /// What is trusted and offered.
-        config: Arc<ClientConfig>,
-        /// The backend's name.
-        name: ServerName<'static>,
-    },
-    /// The backend gets it as it came: we have no key for it.
-    PassThrough,
+/// A backend, and how it does.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Where it is.
+    pub address: BackendAddress,
+    /// Connections that it has.
+    open: AtomicU64,
+    /// Connections that it took.
+    taken: AtomicU64,
+    /// Attempts that it refused, or did not answer in time.
+    failed: AtomicU64,
+    /// When it last did so, since it last took one: nanoseconds of the monotonic time; 0 if it did not.
+    failed_at: AtomicU64,
 }
 
-/// Of a backend.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Address {
-    /// By TCP, perhaps by a name that is resolved again.
-    Tcp(EndpointName),
-    /// A unix socket.
-    Unix(Arc<Path>),
+impl Upstream {
+    /// A backend that nobody has tried yet.
+    #[must_use]
+    pub fn new(address: BackendAddress) -> Self {
+        let zero = AtomicU64::default;
+        Self { address, open: zero(), taken: zero(), failed: zero(), failed_at: zero() }
+    }
+
+    /// Connections that it has.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that it took so far.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that failed so far.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last attempt failed.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.failed_at.load(Ordering::Relaxed) != 0
+    }
+
+    /// The least is the best: who failed lately comes last, and who has few connections first.
+    fn rank(&self, now: u64) -> (u64, u64) {
+        let failed_at = self.failed_at.load(Ordering::Relaxed);
+        let rests = failed_at != 0 && now.saturating_sub(failed_at) < REST.as_nanos() as u64;
+        (if rests { failed_at } else { 0 }, self.open())
+    }
+
+    fn note(&self, event: &BackendEvent<'_>, now: u64) {
+        match event {
+            BackendEvent::Connected => {
+                self.open.fetch_add(1, Ordering::Relaxed);
+                self.taken.fetch_add(1, Ordering::Relaxed);
+                self.failed_at.store(0, Ordering::Relaxed);
+            }
+            BackendEvent::Refused | BackendEvent::TimedOut => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                self.failed_at.store(now, Ordering::Relaxed);
+            }
+            BackendEvent::Closed { .. } => {
+                self.open.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
 }
 
-/// A version of the PROXY protocol.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ProxyProtocol {
-    /// A line of text: addresses alone.
-    V1,
-    /// Binary, with what TLS tells of the client.
-    V2,
+impl Route {
+    /// A route to these backends, of which there has to be one.
+    #[must_use]
+    pub fn new(name: &str, pass_through: bool, backends: Vec<Arc<Upstream>>) -> Self {
+        Self { name: name.to_owned(), pass_through, backends, turn: AtomicUsize::new(0) }
+    }
+
+    fn best(&self, now: u64) -> Option<usize> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.backends.len();
+        let rank = |at: &usize| self.backends.get(*at).map(|backend| backend.rank(now));
+        (0..count).map(|at| at.wrapping_add(turn) % count).min_by_key(rank)
+    }
+}
+
+impl choice::Route for Route {
+    fn backend(&self, tried: usize) -> Option<Backend> {
+        // Who failed is the last by now.
+        let id = self.best(clock::now().as_nanos()).filter(|_| tried < self.backends.len())?;
+        Some(Backend { address: self.backends.get(id)?.address.clone(), id })
+    }
+
+    fn note(&self, backend: &Backend, event: BackendEvent<'_>) {
+        if let Some(upstream) = self.backends.get(backend.id) {
+            upstream.note(&event, clock::now().as_nanos());
+        }
+    }
 }
 
 /// All routes of a listener.
@@ -94,9 +163,23 @@ impl Routes {
 mod tests {
     use super::*;
 
-    fn route(name: &str, treatment: Treatment) -> Arc<Route> {
-        let backends = vec![Address::Unix(Path::new("/run/app.sock").into())];
-        Arc::new(Route { name: name.to_owned(), treatment, backends, proxy_protocol: None })
+    use choice::Route as _;
+
+    fn upstream(name: &str) -> Arc<Upstream> {
+        Arc::new(Upstream::new(BackendAddress::Unix(std::path::Path::new(name).into())))
+    }
+
+    fn route(name: &str) -> Arc<Route> {
+        Arc::new(Route::new(name, false, vec![upstream("/run/app.sock")]))
+    }
+
+    /// The backends that a connection is offered while each refuses it.
+    fn refused_by_all(route: &Route) -> Vec<usize> {
+        (0..)
+            .map_while(|tried| route.backend(tried))
+            .inspect(|backend| route.note(backend, BackendEvent::Refused))
+            .map(|backend| backend.id)
+            .collect()
     }
 
     fn patterns(names: &[&str]) -> Vec<Pattern> {
@@ -106,7 +189,7 @@ mod tests {
     #[test]
     fn a_name_finds_its_route_and_without_a_default_a_stranger_finds_none() {
         let mut routes = Routes::default();
-        let (web, mail) = (route("web", Treatment::Terminate), route("mail", Treatment::PassThrough));
+        let (web, mail) = (route("web"), route("mail"));
         routes.add(&patterns(&["www.example.com", "example.com"]), &web).unwrap();
         routes.add(&patterns(&["*.example.com"]), &mail).unwrap();
         let found = |routes: &Routes, name| routes.find(name).map(|route| route.name.clone());
@@ -120,7 +203,7 @@ mod tests {
     #[test]
     fn two_routes_for_one_name_are_refused() {
         let mut routes = Routes::default();
-        let route = route("web", Treatment::Terminate);
+        let route = route("web");
         routes.add(&patterns(&["a.example", "*.a.example"]), &route).unwrap();
         routes.add(&[], &route).unwrap();
         for (names, taken) in [
@@ -130,5 +213,48 @@ mod tests {
         ] {
             assert_eq!(routes.add(&patterns(names), &route), Err(Taken(taken.to_owned())));
         }
+    }
+
+    #[test]
+    fn the_backend_with_the_fewest_connections_gets_the_next() {
+        let route = Route::new("web", false, vec![upstream("/a"), upstream("/b"), upstream("/c")]);
+        let mut given: Vec<_> = (0..6)
+            .map(|_| route.backend(0).unwrap())
+            .inspect(|backend| {
+                route.note(backend, BackendEvent::Connected);
+            })
+            .collect();
+        for upstream in &route.backends {
+            assert_eq!(upstream.open(), 2);
+        }
+        let one = given.pop().unwrap();
+        for _ in 0..2 {
+            route.note(&one, BackendEvent::Closed { upward: 0, downward: 0, failure: None });
+        }
+        let next = [(); 2].map(|()| {
+            let next = route.backend(0).unwrap();
+            route.note(&next, BackendEvent::Connected);
+            next.id
+        });
+        assert_eq!(next, [one.id; 2]);
+        assert_eq!(route.backends.iter().map(|one| one.taken()).sum::<u64>(), 8);
+    }
+
+    #[test]
+    fn each_backend_is_tried_once_and_who_failed_is_avoided() {
+        let route = Route::new("web", false, vec![upstream("/a"), upstream("/b"), upstream("/c")]);
+        for _ in 0..3 {
+            let mut tried = refused_by_all(&route);
+            tried.sort_unstable();
+            assert_eq!(tried, [0, 1, 2]);
+        }
+        let back = Backend { address: route.backends[1].address.clone(), id: 1 };
+        route.note(&back, BackendEvent::Connected);
+        assert!(!route.backends[1].is_failing() && route.backends[0].is_failing());
+        for _ in 0..5 {
+            assert_eq!(route.backend(0).unwrap().id, 1, "with a connection more, but it works");
+        }
+        let later = clock::now().as_nanos() + REST.as_nanos() as u64;
+        assert_ne!(route.best(later), Some(1), "the others are tried again");
     }
 }

@@ -33,7 +33,8 @@ fn set(table: &DeTable<'_>, path: &str, into: &mut BTreeSet<String>) {
         let key = match path {
             "wireguard." => "NAME",
             "wireguard.NAME.peer." => "PEER",
-            "macsec." | "clients." => "NAME",
+            "macsec." | "clients." | "tls." => "NAME",
+            "tls.NAME.route." => "ROUTE",
             "macsec.NAME.receive." => "CHANNEL",
             "macsec.NAME.receive.CHANNEL.sa." => "0",
             _ => key.get_ref(),
@@ -54,7 +55,10 @@ fn every_example_can_be_loaded() {
         if name.ends_with(".toml") {
             found += 1;
             let config = read(&example(&name)).unwrap_or_else(|errors| panic!("{name}:\n{errors}"));
-            assert!(!(config.wireguard.is_empty() && config.macsec.is_empty()), "{name}");
+            assert!(
+                !(config.wireguard.is_empty() && config.macsec.is_empty() && config.tls.is_empty()),
+                "{name}"
+            );
         }
     }
     assert!(found >= 8, "{found} examples");
@@ -84,6 +88,9 @@ fn the_examples_are_what_their_names_say() {
     );
     let fixed = read(&example("macsec-static.toml")).unwrap();
     assert_eq!(fixed.macsec["lab"].weaknesses(), [Weakness::StaticKeys]);
+    let web = read(&example("tls-terminator.toml")).unwrap();
+    assert!(web.tls["web"].routes.values().any(|route| route.pass_through));
+    assert!(web.tls["internal"].clients.is_some());
     let site = read(&example("site-to-site.toml")).unwrap();
     assert!(!site.wireguard["wg0"].peers["branch"].preshared_key.is_none());
 }
@@ -105,6 +112,9 @@ fn known() -> BTreeSet<String> {
         "macsec.NAME.receive.CHANNEL",
         "macsec.NAME.receive.CHANNEL.sa.0",
         "clients.NAME",
+        "tls.NAME.client_certificates",
+        "tls.NAME.route.ROUTE",
+        "tls.NAME",
         "macsec.NAME",
     ];
     let text: String = tables.iter().map(|table| format!("[{table}]\nzzzzzz = 1\n")).collect();

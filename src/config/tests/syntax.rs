@@ -71,7 +71,7 @@ fn a_missing_key_is_not_told_of_a_file_that_is_half_readable() {
 fn unknown_keys_are_told_with_what_is_allowed_and_what_was_meant() {
     for (text, key, hint) in [
         ("gatewy = {}".to_owned(), "gatewy", "(did you mean gateway?)"),
-        ("tls = {}".to_owned(), "tls", "gateway, log, admin, metrics, wireguard, macsec"),
+        ("quic = {}".to_owned(), "quic", "gateway, log, admin, metrics, wireguard, macsec"),
         (tunnel("ListenPort = 1"), "wireguard.wg0.ListenPort", "(did you mean listen_port?)"),
         (tunnel("address = []"), "wireguard.wg0.address", "(did you mean addresses?)"),
         (tunnel("dns = []"), "wireguard.wg0.dns", "a hook can"),

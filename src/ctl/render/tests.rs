@@ -78,6 +78,7 @@ fn sample() -> Status {
         warnings: vec!["the last reload was refused".into()],
         wireguard: BTreeMap::from([("wg0".into(), wg0), ("wg1".into(), wg1)]),
         macsec: BTreeMap::new(),
+        tls: BTreeMap::new(),
     }
 }
 

@@ -39,6 +39,7 @@ impl Reload<'_> {
         self.take_names();
         self.gateway.tunnels.append(&mut self.made);
         let lost = self.commit_links();
+        self.commit_terminators();
         // Routes that the kernel took away with an address come back, and rules whose mark has changed.
         let (guards, bridged, config) = (&self.gateway.guards, &self.gateway.links, &self.new.macsec);
         let mend = || [guards.mend(), links::mend(bridged, config)].concat();

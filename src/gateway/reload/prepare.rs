@@ -42,6 +42,7 @@ impl Reload<'_> {
         }
         // A tunnel may carry them.
         self.make_links()?;
+        self.make_terminators()?;
         self.resolve();
         // Last: they turn away what the commands and the resolver have to ask the network for.
         self.put_rules(journal)

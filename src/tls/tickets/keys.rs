@@ -16,6 +16,7 @@ const KEY: usize = 32;
 const MOST: usize = 16;
 
 /// Keys by which tickets are made and read.
+#[derive(Clone)]
 pub struct TicketKeys {
     /// The first encrypts, all decrypt. There is at least one.
     keys: Vec<Key>,

@@ -1,0 +1,138 @@
+//! Where TLS ends.
+
+use std::fmt;
+
+use super::Metrics;
+use super::exposition::{Exposition, Labels, Value};
+use crate::status::Tls;
+use crate::status::tls::Backend;
+use crate::tls::counters::FAILURES;
+
+impl Metrics {
+    pub(super) fn terminators(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let each = |of: fn(&Tls) -> u64| {
+            self.status.tls.iter().map(move |(name, tls)| (labels(name, &[]), Value::Whole(of(tls))))
+        };
+        out.gauge("adit_tls_connections_open", "Connections now", each(|tls| tls.open))?;
+        out.counter("adit_tls_connections", "Connections that were accepted", each(|tls| tls.connections))?;
+        out.counter(
+            "adit_tls_turned_away",
+            "Connections turned away since there were too many",
+            each(|tls| tls.turned_away),
+        )?;
+        let handshakes = self.status.tls.iter().flat_map(|(name, tls)| {
+            [
+                ("full", tls.full_handshakes),
+                ("resumed", tls.resumed_handshakes),
+                ("passed", tls.passed_through),
+            ]
+            .map(|(kind, count)| (labels(name, &[("kind", kind)]), Value::Whole(count)))
+        });
+        out.counter(
+            "adit_tls_handshakes",
+            "Handshakes that were completed, in full or resumed by a ticket, and connections passed through",
+            handshakes,
+        )?;
+        let failures = self.status.tls.iter().flat_map(|(name, tls)| {
+            FAILURES.into_iter().map(move |reason| {
+                let count = tls.failures.get(reason).copied().unwrap_or(0);
+                (labels(name, &[("reason", reason)]), Value::Whole(count))
+            })
+        });
+        out.counter("adit_tls_failures", "Connections that ended before their time, by reason", failures)?;
+        let bytes = self.status.tls.iter().flat_map(|(name, tls)| {
+            [("received", tls.received_bytes), ("sent", tls.sent_bytes)]
+                .map(|(direction, count)| (labels(name, &[("direction", direction)]), Value::Whole(count)))
+        });
+        out.counter("adit_tls_bytes", "Bytes from and to clients, without what TLS adds", bytes)?;
+        self.certificates(out)?;
+        self.backends(out)
+    }
+
+    fn certificates(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let each = || {
+            self.status.tls.iter().flat_map(|(name, tls)| {
+                tls.certificates.iter().map(move |one| (labels(name, &[("file", &one.file)]), one))
+            })
+        };
+        out.gauge(
+            "adit_tls_certificate_days_left",
+            "Days until the certificate ends, or one of its chain; negative if it has",
+            each().map(|(labels, one)| (labels, Value::Real(one.days_left))),
+        )?;
+        out.gauge(
+            "adit_tls_certificate_not_after_timestamp_seconds",
+            "When the certificate ends, or one of its chain: seconds since 1970",
+            each().map(|(labels, one)| (labels, Value::Real(one.until))),
+        )
+    }
+
+    fn backends(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let each = |of: fn(&Backend) -> u64| {
+            self.status.tls.iter().flat_map(move |(name, tls)| {
+                tls.routes.iter().flat_map(move |(route, found)| {
+                    found.backends.iter().map(move |backend| {
+                        let more = [("route", route.as_str()), ("backend", backend.address.as_str())];
+                        (labels(name, &more), Value::Whole(of(backend)))
+                    })
+                })
+            })
+        };
+        out.gauge(
+            "adit_tls_backend_up",
+            "0 if the last attempt to connect to the backend failed, else 1",
+            each(|backend| u64::from(!backend.failing)),
+        )?;
+        out.gauge(
+            "adit_tls_backend_connections_open",
+            "Connections that the backend has",
+            each(|backend| backend.open),
+        )?;
+        out.counter(
+            "adit_tls_backend_connections",
+            "Connections that the backend took",
+            each(|backend| backend.connections),
+        )?;
+        out.counter(
+            "adit_tls_backend_failures",
+            "Attempts that the backend refused, or did not answer in time",
+            each(|backend| backend.failures),
+        )
+    }
+}
+
+fn labels(listener: &str, more: &[(&'static str, &str)]) -> Labels {
+    let more = more.iter().map(|(label, value)| (*label, (*value).to_owned()));
+    std::iter::once(("listener", listener.to_owned())).chain(more).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::render;
+    use crate::status::{Status, sample};
+
+    #[test]
+    fn handshakes_failures_certificates_and_backends_are_told() {
+        let text = render(&Arc::new(sample::full()));
+        for line in [
+            "adit_tls_connections_open{listener=\"web\"} 3",
+            "adit_tls_connections_total{listener=\"web\"} 70",
+            "adit_tls_handshakes_total{listener=\"web\",kind=\"full\"} 40",
+            "adit_tls_handshakes_total{listener=\"web\",kind=\"resumed\"} 20",
+            "adit_tls_handshakes_total{listener=\"web\",kind=\"passed\"} 5",
+            "adit_tls_failures_total{listener=\"web\",reason=\"handshake\"} 4",
+            "adit_tls_failures_total{listener=\"web\",reason=\"idle\"} 0",
+            "adit_tls_bytes_total{listener=\"web\",direction=\"sent\"} 2048",
+            "adit_tls_certificate_days_left{listener=\"web\",file=\"/etc/adit/www.pem\"} 12.5",
+            "adit_tls_backend_up{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 0",
+            "adit_tls_backend_failures_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 7",
+            "adit_warnings{tunnel=\"web\"} 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        let none = render(&Arc::new(Status::default()));
+        assert!(!none.lines().any(|line| line.starts_with("adit_tls")), "{none}");
+    }
+}

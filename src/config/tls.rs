@@ -1,0 +1,83 @@
+//! `[tls.NAME]`: TLS in front of plaintext services.
+
+mod backend;
+mod certificates;
+mod clients;
+mod contents;
+mod read;
+mod routes;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::tls::certificate::{Certificate, Findings};
+use crate::tls::choice::BackendAddress;
+use crate::tls::clients::{Allow, Mode, Verifier};
+use crate::tls::names::Pattern;
+use crate::tls::policy::Policy;
+use crate::tls::tickets::TicketKeys;
+
+pub(super) use contents::public as read_public;
+pub(super) use read::terminators;
+
+/// `[tls.NAME]`: TLS ends here, or is passed through, by the server's name that a client asks for.
+#[derive(Debug, PartialEq)]
+pub struct Tls {
+    /// `listen`: its addresses. There is at least one.
+    pub listen: Vec<SocketAddr>,
+    /// `policy`: what may be negotiated.
+    pub policy: Policy,
+    /// `alpn`: protocols inside, best first.
+    pub alpn: Vec<String>,
+    /// `certificates`. There is at least one, unless every route passes through.
+    pub certificates: Vec<Loaded<Certificate>>,
+    /// What `ticket_key_file` holds; without it keys for tickets are made here.
+    pub ticket_keys: Option<Loaded<TicketKeys>>,
+    /// `client_certificates`
+    pub clients: Option<Clients>,
+    /// `[tls.NAME.route.ROUTE]`, by name. There is at least one.
+    pub routes: BTreeMap<String, Route>,
+}
+
+/// `client_certificates`
+#[derive(Debug, PartialEq)]
+pub struct Clients {
+    /// `mode`
+    pub mode: Mode,
+    /// `allow`: who may come in; all of the CA's if it is empty.
+    pub allow: Vec<Allow>,
+    /// What judges them, made of `ca_file` and `crl_files`.
+    pub verifier: Loaded<Arc<Verifier>>,
+}
+
+/// `[tls.NAME.route.ROUTE]`
+#[derive(Debug, PartialEq)]
+pub struct Route {
+    /// `sni`: names of servers; without any it is the default.
+    pub sni: Vec<Pattern>,
+    /// `backend`: where connections go. There is at least one.
+    pub backends: Vec<BackendAddress>,
+    /// `pass_through`: TLS does not end here.
+    pub pass_through: bool,
+}
+
+/// What was made of files. It is the same as another if the files had the same contents.
+#[derive(Debug)]
+pub struct Loaded<T> {
+    /// The first of the files.
+    pub file: PathBuf,
+    /// What was made of them.
+    pub value: T,
+    /// What was found when they were read, and is not wrong enough to refuse them.
+    pub findings: Findings,
+    /// SHA-256 of all there was in them.
+    contents: [u8; 32],
+}
+
+impl<T> PartialEq for Loaded<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.file, self.contents) == (&other.file, other.contents)
+    }
+}

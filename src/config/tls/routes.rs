@@ -1,0 +1,100 @@
+//! `[tls.NAME.route.ROUTE]`
+
+use std::collections::BTreeMap;
+
+use super::super::file::{NAME, is_name};
+use super::super::table::{Table, Value};
+use super::super::unique::Unique;
+use super::Route;
+use super::backend::{BACKEND, backend};
+use crate::tls::names::Pattern;
+
+/// What `route` may be.
+const ROUTES: &str = "a table [tls.NAME.route.ROUTE] with backend = [\"ADDRESS:PORT\"]";
+/// What an element of `sni` may be.
+const SNI: &str = "a server's name as \"www.example.com\", or \"*.example.com\" for one label more";
+/// What wrong keys were probably meant to be.
+const HINTS: &[(&str, &str)] = &[
+    ("backends", "did you mean backend?"),
+    ("tls", "backends get plaintext, or with pass_through = true what the client sent"),
+    ("proxy_protocol", "there is none"),
+    ("host", "did you mean sni?"),
+    ("server_name", "did you mean sni?"),
+];
+
+/// All of them, and whether TLS ends with any; `None` if there is none that is right. `certified` are the names in the
+/// certificates, if those are right.
+pub(super) fn routes(
+    table: &mut Table<'_>,
+    certified: Option<&[Pattern]>,
+) -> Option<(BTreeMap<String, Route>, bool)> {
+    let named = table.named("route", NAME, is_name);
+    if named.is_empty() && table.value("route").is_none_or(|value| value.is_table()) {
+        table.missing("route", ROUTES);
+        return None;
+    }
+    let (mut names, mut defaults) = (Unique::default(), Unique::default());
+    let (mut routes, mut terminates) = (BTreeMap::new(), false);
+    for (name, mut table) in named {
+        let pass_through = table.value("pass_through").and_then(|value| value.switch()).unwrap_or(false);
+        terminates |= !pass_through;
+        let whole = table.whole();
+        let sni_value = table.value("sni");
+        let sni = match &sni_value {
+            Some(value) => value.list(SNI, |element| {
+                let pattern: Pattern = element.parsed(SNI, |text| text.parse().ok())?;
+                names.add(pattern.clone(), &element);
+                if let Some(certified) = certified.filter(|_| !pass_through) {
+                    certify(&pattern, certified, &element);
+                }
+                Some(pattern)
+            }),
+            None => {
+                if let Some(whole) = &whole {
+                    defaults.add((), whole);
+                }
+                Vec::new()
+            }
+        };
+        // An empty list would be a default that nobody meant.
+        if let Some(value) = sni_value.filter(Value::is_empty_list) {
+            value.refused("an empty list", format!("{SNI}; or no sni: the route of every other name"));
+        }
+        let backends = backends(&mut table);
+        table.end(HINTS);
+        routes.insert(name.to_owned(), Route { sni, backends, pass_through });
+    }
+    names.end(|_, value| value.found(), "a name that no other route of this table has");
+    defaults.end(|(), _| "a second route without sni".to_owned(), "sni: one route has every other name");
+    Some((routes, terminates))
+}
+
+fn backends(table: &mut Table<'_>) -> Vec<crate::tls::choice::BackendAddress> {
+    let Some(value) = table.value("backend") else {
+        table.missing("backend", &format!("a list of {BACKEND}"));
+        return Vec::new();
+    };
+    if value.is_empty_list() {
+        value.refused("an empty list", format!("a list of {BACKEND}"));
+    }
+    let mut once = Unique::default();
+    let backends = value.list(BACKEND, |element| {
+        let backend = element.parsed(BACKEND, backend)?;
+        once.add(backend.to_string(), &element);
+        Some(backend)
+    });
+    once.end(|_, value| value.found(), "each backend once");
+    backends
+}
+
+/// Tells of a name for which there is no certificate: every client would refuse what it is shown.
+fn certify(pattern: &Pattern, certified: &[Pattern], element: &Value<'_>) {
+    let covered = match pattern {
+        Pattern::Exact(name) => certified.iter().any(|certified| certified.matches(name)),
+        Pattern::Wildcard(_) => certified.contains(pattern),
+    };
+    if !covered {
+        let found = format!("{}, which no certificate names", element.found());
+        element.refused(found, "a name in one of the certificates, or pass_through = true");
+    }
+}

@@ -1,0 +1,168 @@
+//! What ends TLS: how it changes with the configuration, how it ends, and what it tells.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use super::{Gateway, warnings};
+use crate::clock;
+use crate::config::{Config, Tls};
+use crate::status;
+use crate::status::tls::{Backend, Certificate, ClientCertificates, Route};
+use crate::tls::clients::Mode;
+use crate::tls::routes;
+use crate::tls::terminator::Terminator;
+
+/// How long connections may stay when the daemon ends, and how often is looked.
+const STOPPING: Duration = Duration::from_secs(3);
+const GLANCE: Duration = Duration::from_millis(20);
+/// A day, in seconds.
+const DAY: f64 = 86_400.0;
+
+/// The tables by what becomes of them; those that stay as they are are in none of the lists.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Tables {
+    pub(super) added: Vec<String>,
+    pub(super) removed: Vec<String>,
+    pub(super) changed: Vec<String>,
+}
+
+impl Tables {
+    /// Compares.
+    ///
+    /// # Errors
+    /// A certificate that is not valid would take the place of one that is.
+    pub(super) fn new(old: &Config, new: &Config) -> Result<Self, String> {
+        let (before, after) = (&old.tls, &new.tls);
+        let changed: Vec<_> =
+            after.keys().filter(|name| before.get(*name).is_some_and(|old| *old != after[*name])).collect();
+        let now = clock::both().wall.as_secs() as i64;
+        for name in &changed {
+            worse(name, &before[*name], &after[*name], now).map_or(Ok(()), Err)?;
+        }
+        Ok(Self {
+            added: after.keys().filter(|name| !before.contains_key(*name)).cloned().collect(),
+            removed: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
+            changed: changed.into_iter().cloned().collect(),
+        })
+    }
+}
+
+/// In what a certificate is worse than the one that it would take the place of.
+fn worse(name: &str, old: &Tls, new: &Tls, now: i64) -> Option<String> {
+    let bad = new.certificates.iter().find(|one| {
+        let better = |old: &Tls| {
+            let same = old.certificates.iter().filter(|old| old.value.patterns() == one.value.patterns());
+            same.into_iter().any(|old| old.value.is_valid(now))
+        };
+        !one.value.is_valid(now) && better(old) && !better(new)
+    })?;
+    let file = bad.file.display();
+    Some(format!("{name}: the certificate in {file} is not valid now, and the one in use is"))
+}
+
+/// Lets the daemon have as many files open as it may: each connection has two.
+pub(super) fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!("cannot raise the number of open files: {error}");
+    }
+}
+
+impl Gateway {
+    /// What is due from time to time.
+    pub(super) fn look_after_terminators(&mut self) {
+        self.terminators.values_mut().for_each(Terminator::look_after);
+        self.leaving.iter_mut().for_each(Terminator::look_after);
+        self.leaving.retain(|leaving| !leaving.is_over());
+    }
+
+    /// Ends all of them. Connections may end by themselves for a short time.
+    pub(super) fn stop_terminators(&mut self) {
+        self.leaving.extend(std::mem::take(&mut self.terminators).into_values());
+        self.leaving.iter_mut().for_each(|leaving| leaving.drain(Some(STOPPING)));
+        let begin = Instant::now();
+        while begin.elapsed() < STOPPING && !self.leaving.iter().all(Terminator::is_over) {
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// What they tell.
+    pub(super) fn terminators_overview(&self) -> BTreeMap<String, status::Tls> {
+        let of = |(name, terminator): (&String, &Terminator)| {
+            Some((name.clone(), overview(self.config.tls.get(name)?, terminator)))
+        };
+        self.terminators.iter().filter_map(of).collect()
+    }
+}
+
+fn overview(config: &Tls, terminator: &Terminator) -> status::Tls {
+    let now = clock::both().wall.as_secs() as i64;
+    let totals = terminator.totals();
+    let rules = terminator.rules();
+    let texts = |all: &mut dyn Iterator<Item = String>| all.collect::<Vec<_>>();
+    let certificates = config.certificates.iter().map(|loaded| {
+        let (value, until) = (&loaded.value, loaded.value.validity().until);
+        Certificate {
+            file: loaded.file.display().to_string(),
+            names: texts(&mut value.patterns().iter().map(ToString::to_string)),
+            until: until as f64,
+            days_left: (until - now) as f64 / DAY,
+            stapled: value.is_stapled(),
+        }
+    });
+    let routes = config.routes.iter().map(|(name, route)| {
+        let running = rules.routes.get(name);
+        let shown = Route {
+            sni: texts(&mut route.sni.iter().map(ToString::to_string)),
+            pass_through: route.pass_through,
+            backends: running.map(|route| backends(route)).unwrap_or_default(),
+        };
+        (name.clone(), shown)
+    });
+    let client_certificates = config.clients.as_ref().map(|clients| ClientCertificates {
+        mode: match clients.mode {
+            Mode::Required => "required".to_owned(),
+            Mode::Optional => "optional".to_owned(),
+        },
+        allow: texts(&mut clients.allow.iter().map(ToString::to_string)),
+        lists_until: clients.verifier.value.until().map(|until| until as f64),
+    });
+    let keys = if config.ticket_keys.is_some() { "file" } else { "own" };
+    let failures = totals.failures.iter().filter(|(_, count)| **count > 0);
+    let mut shown = status::Tls {
+        listen: texts(&mut config.listen.iter().map(ToString::to_string)),
+        policy: config.policy.to_string(),
+        alpn: config.alpn.clone(),
+        client_certificates,
+        tickets: terminator.tickets().map(|_| keys.to_owned()),
+        certificates: certificates.collect(),
+        routes: routes.collect(),
+        open: totals.open,
+        connections: totals.accepted,
+        full_handshakes: totals.full,
+        resumed_handshakes: totals.resumed,
+        passed_through: totals.passed,
+        turned_away: totals.crowded,
+        received_bytes: totals.upward,
+        sent_bytes: totals.downward,
+        failures: failures.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        warnings: Vec::new(),
+    };
+    let stale = terminator.tickets().is_some_and(crate::tls::tickets::Tickets::is_stale);
+    shown.warnings = warnings::tls::of(config, &shown, stale, now);
+    shown
+}
+
+fn backends(route: &routes::Route) -> Vec<Backend> {
+    let of = |upstream: &std::sync::Arc<routes::Upstream>| Backend {
+        address: upstream.address.to_string(),
+        open: upstream.open(),
+        connections: upstream.taken(),
+        failures: upstream.failed(),
+        failing: upstream.is_failing(),
+    };
+    route.backends.iter().map(of).collect()
+}

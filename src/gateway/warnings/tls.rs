@@ -1,0 +1,40 @@
+//! What is wrong where TLS ends, or soon will be.
+
+use crate::config::Tls;
+use crate::status;
+use crate::tls::certificate::{Finding, Severity};
+
+/// Of a table at the time `now`, in seconds since 1970. `stale`: the file of ticket keys is too old to issue any.
+pub(in super::super) fn of(config: &Tls, report: &status::Tls, stale: bool, now: i64) -> Vec<String> {
+    let matters = |finding: &&Finding| finding.severity != Severity::Note;
+    let mut warnings = Vec::new();
+    for loaded in &config.certificates {
+        let file = loaded.file.display();
+        let findings = loaded.value.findings_at(now);
+        let words = findings.iter().filter(matters).map(|found| format!("in {file}: {}", found.text));
+        warnings.extend(words);
+    }
+    if let Some(clients) = &config.clients {
+        let file = clients.verifier.file.display();
+        if clients.verifier.value.until().is_some_and(|until| until < now) {
+            warnings.push(format!(
+                "a revocation list of the CAs in {file} has ended: no client of that CA is let in until there is a newer one, and a reload"
+            ));
+        }
+    }
+    if let Some(keys) = config.ticket_keys.as_ref().filter(|_| stale) {
+        warnings.push(format!(
+            "no ticket is issued, since {} was written more than 12 hours ago: write it anew with another key first, and reload",
+            keys.file.display()
+        ));
+    }
+    for (name, route) in &report.routes {
+        for backend in route.backends.iter().filter(|backend| backend.failing) {
+            let address = &backend.address;
+            warnings.push(format!(
+                "the backend {address} of route {name} refused the last connection, or did not answer"
+            ));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,97 @@
+//! TLS in front of plaintext services.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One `[tls.NAME]`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Tls {
+    /// Addresses on which it listens: `address:port`.
+    pub listen: Vec<String>,
+    /// What may be negotiated: `modern` or `intermediate`.
+    pub policy: String,
+    /// Protocols inside, best first.
+    pub alpn: Vec<String>,
+    /// How clients are asked for certificates; absent if they are not.
+    pub client_certificates: Option<ClientCertificates>,
+    /// Where the keys of tickets come from: `own` or `file`; absent if no ticket is issued.
+    pub tickets: Option<String>,
+    /// What is shown to clients.
+    pub certificates: Vec<Certificate>,
+    /// Routes by name.
+    pub routes: BTreeMap<String, Route>,
+    /// Connections now.
+    pub open: u64,
+    /// Connections that were accepted.
+    pub connections: u64,
+    /// Handshakes done in full.
+    pub full_handshakes: u64,
+    /// Handshakes resumed by a ticket.
+    pub resumed_handshakes: u64,
+    /// Connections passed through untouched.
+    pub passed_through: u64,
+    /// Connections turned away since there were too many.
+    pub turned_away: u64,
+    /// Bytes from clients to backends, decrypted.
+    pub received_bytes: u64,
+    /// Bytes from backends to clients, before they are encrypted.
+    pub sent_bytes: u64,
+    /// Connections that ended before their time, by reason; reasons without any are left out.
+    pub failures: BTreeMap<String, u64>,
+    /// What is wrong, in words.
+    pub warnings: Vec<String>,
+}
+
+/// How clients are asked for certificates.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct ClientCertificates {
+    /// `required` or `optional`.
+    pub mode: String,
+    /// Who may come in; everybody with a certificate of the CA if it is empty.
+    pub allow: Vec<String>,
+    /// When the first revocation list ends: seconds since 1970.
+    pub lists_until: Option<f64>,
+}
+
+/// A certificate that is shown to clients.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Certificate {
+    /// Its file.
+    pub file: String,
+    /// Names that it stands for.
+    pub names: Vec<String>,
+    /// The last second of its chain: seconds since 1970.
+    pub until: f64,
+    /// Days that are left; negative if it has ended.
+    pub days_left: f64,
+    /// Whether an OCSP response is sent with it.
+    pub stapled: bool,
+}
+
+/// Where connections of some names go.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Route {
+    /// Names of servers; every other name if there are none.
+    pub sni: Vec<String>,
+    /// Whether TLS does not end here.
+    pub pass_through: bool,
+    /// Where it leads.
+    pub backends: Vec<Backend>,
+}
+
+/// A backend.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Backend {
+    /// Where it is: `address:port` or `unix:/path`.
+    pub address: String,
+    /// Connections that it has.
+    pub open: u64,
+    /// Connections that it took.
+    pub connections: u64,
+    /// Attempts that it refused, or did not answer in time.
+    pub failures: u64,
+    /// Whether the last attempt failed.
+    pub failing: bool,
+}

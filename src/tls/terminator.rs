@@ -1,0 +1,280 @@
+//! One `[tls.NAME]` that runs: its listeners, one for each address, and what they go by.
+//!
+//! A reload prepares beside what runs ([`Terminator::prepare`]): new addresses are bound, new rules are made. Once there is
+//! no way back it is committed ([`Terminator::commit`]), which cannot fail: the rules are swapped, and listeners of addresses
+//! that are gone accept nothing more and end with their last connection. The listener of an address that stays is not touched.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::ResolvesServerCert;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::time_provider::DefaultTimeProvider;
+
+use super::choice::{BackendAddress, Choose};
+use super::counters::Counters;
+use super::front::{Front, Rules};
+use super::listener::{Listener, Settings};
+use super::policy::{Parts, Policy, Server};
+use super::resolver::{Certificates, Resolver};
+use super::routes::{Route, Routes, Upstream};
+use super::tickets::{TicketKeys, Tickets};
+use crate::clock;
+use crate::config;
+
+/// How long connections of a listener that is gone may stay.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Listeners by their addresses.
+type Listeners = BTreeMap<SocketAddr, Listener>;
+
+/// What runs.
+#[derive(Debug)]
+pub struct Terminator {
+    name: String,
+    front: Arc<Front>,
+    tickets: Option<Session>,
+    listeners: Listeners,
+    /// Those that drain.
+    leaving: Vec<Listener>,
+    /// What those counted that are over.
+    past: Totals,
+}
+
+/// What a reload is about to put in its place.
+#[derive(Debug)]
+pub struct Next {
+    rules: Rules,
+    tickets: Option<Session>,
+    /// At addresses that are new.
+    made: Listeners,
+}
+
+/// Tickets, and what they were made for.
+#[derive(Clone, Debug)]
+struct Session {
+    tickets: Arc<Tickets>,
+    policy: Policy,
+    /// Whether their keys are of a file.
+    shared: bool,
+}
+
+/// What all data threads counted.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections now.
+    pub open: u64,
+    /// Handshakes done in full.
+    pub full: u64,
+    /// Handshakes resumed by a ticket.
+    pub resumed: u64,
+    /// Connections passed through.
+    pub passed: u64,
+    /// Connections turned away since there were too many.
+    pub crowded: u64,
+    /// Bytes to backends.
+    pub upward: u64,
+    /// Bytes from backends.
+    pub downward: u64,
+    /// Ends before the time, by reason: every reason there is.
+    pub failures: BTreeMap<&'static str, u64>,
+}
+
+impl Terminator {
+    /// Starts all listeners, or nothing.
+    ///
+    /// # Errors
+    /// What failed, in words.
+    pub fn start(name: &str, config: &config::Tls) -> Result<Self, String> {
+        let tickets = session(name, config, None);
+        let front = Arc::new(Front::new(rules(name, config, tickets.as_ref(), None)?));
+        let listeners = listen(name, &config.listen, &front)?;
+        let (leaving, past) = (Vec::new(), Totals::default());
+        Ok(Self { name: name.to_owned(), front, tickets, listeners, leaving, past })
+    }
+
+    /// Makes what another configuration takes. Nothing is changed yet, but that new addresses are served by the rules of
+    /// before.
+    ///
+    /// # Errors
+    /// What failed, in words.
+    pub fn prepare(&self, config: &config::Tls) -> Result<Next, String> {
+        let tickets = session(&self.name, config, self.tickets.as_ref());
+        let rules = rules(&self.name, config, tickets.as_ref(), Some(&self.front.rules()))?;
+        let new: Vec<_> =
+            config.listen.iter().copied().filter(|address| !self.listeners.contains_key(address)).collect();
+        let made = listen(&self.name, &new, &self.front)?;
+        Ok(Next { rules, tickets, made })
+    }
+
+    /// Puts to use what was prepared for `config`.
+    pub fn commit(&mut self, next: Next, config: &config::Tls) {
+        let Next { rules, tickets, mut made } = next;
+        if let Some(Session { tickets, .. }) = &tickets {
+            let kept = self.tickets.as_ref().is_some_and(|old| Arc::ptr_eq(&old.tickets, tickets));
+            if let Some(keys) = config.ticket_keys.as_ref().filter(|_| kept) {
+                tickets.replace(keys.value.clone());
+            }
+        }
+        self.tickets = tickets;
+        self.front.replace(rules);
+        let gone = self.listeners.extract_if(.., |address, _| !config.listen.contains(address));
+        for (_, listener) in gone {
+            listener.drain(PATIENCE);
+            self.leaving.push(listener);
+        }
+        self.listeners.append(&mut made);
+    }
+
+    /// Accepts nothing more. What is there may end by itself, for at most `patience`, or for long.
+    pub fn drain(&mut self, patience: Option<Duration>) {
+        self.leaving.extend(std::mem::take(&mut self.listeners).into_values());
+        self.leaving.iter().for_each(|listener| listener.drain(patience.unwrap_or(PATIENCE)));
+    }
+
+    /// What is due from time to time: keys of tickets are replaced and erased, also where nobody comes; and listeners that
+    /// have drained are let go.
+    pub fn look_after(&mut self) {
+        if let Some(session) = &self.tickets {
+            session.tickets.rotate();
+        }
+        for over in self.leaving.extract_if(.., |listener| listener.is_over()) {
+            self.past.add(over.counters());
+            self.past.open = 0;
+        }
+    }
+
+    /// Whether it was drained, and nothing is left of it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.listeners.is_empty() && self.leaving.iter().all(Listener::is_over)
+    }
+
+    /// What has been counted.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.past.clone();
+        for listener in self.listeners.values().chain(&self.leaving) {
+            totals.add(listener.counters());
+        }
+        totals
+    }
+
+    /// What it goes by.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.front.rules()
+    }
+
+    /// Its tickets, if it issues any.
+    #[must_use]
+    pub fn tickets(&self) -> Option<&Tickets> {
+        self.tickets.as_ref().map(|session| &*session.tickets)
+    }
+}
+
+impl Totals {
+    fn add(&mut self, threads: &[Arc<Counters>]) {
+        for thread in threads {
+            self.accepted += thread.accepted.get();
+            self.open += thread.open();
+            self.full += thread.full.get();
+            self.resumed += thread.resumed.get();
+            self.passed += thread.passed.get();
+            self.crowded += thread.crowded.get();
+            self.upward += thread.upward.get();
+            self.downward += thread.downward.get();
+            for (reason, count) in thread.failures() {
+                *self.failures.entry(reason).or_default() += count;
+            }
+        }
+    }
+}
+
+/// A listener at each address, or none at all.
+fn listen(name: &str, addresses: &[SocketAddr], front: &Arc<Front>) -> Result<Listeners, String> {
+    let choose: Arc<dyn Choose> = front.clone();
+    let start = |address: &SocketAddr| {
+        let settings = Settings { listen: vec![*address], ..Settings::default() };
+        match Listener::start(&settings, &choose) {
+            Ok(listener) => Ok((*address, listener)),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && address.port() < 1024 => {
+                Err(format!(
+                    "{name}: listen {address} takes CAP_NET_BIND_SERVICE, which nothing needed when the daemon started: that takes a restart of the daemon"
+                ))
+            }
+            Err(error) => Err(format!("{name}: listen {address}: {error}")),
+        }
+    };
+    addresses.iter().map(start).collect()
+}
+
+/// Tickets for a configuration: those of before, where they are good for it, or others. None where clients show
+/// certificates, or TLS does not end.
+fn session(name: &str, config: &config::Tls, before: Option<&Session>) -> Option<Session> {
+    if config.clients.is_some() || config.certificates.is_empty() {
+        return None;
+    }
+    let (policy, shared) = (config.policy, config.ticket_keys.is_some());
+    let same = |before: &&Session| before.policy == policy && before.shared == shared;
+    if let Some(before) = before.filter(same) {
+        return Some(before.clone());
+    }
+    let keys = match &config.ticket_keys {
+        Some(keys) => keys.value.clone(),
+        None => TicketKeys::generate(clock::both().wall.as_secs()),
+    };
+    let tickets = Arc::new(Tickets::new(keys, policy, name, Arc::new(DefaultTimeProvider)));
+    Some(Session { tickets, policy, shared })
+}
+
+fn rules(
+    name: &str,
+    config: &config::Tls,
+    tickets: Option<&Session>,
+    before: Option<&Rules>,
+) -> Result<Rules, String> {
+    let server = match config.certificates.is_empty() {
+        true => None,
+        false => Some(Arc::new(server(config, tickets).map_err(|error| format!("{name}: {error}"))?)),
+    };
+    let mut rules = Rules { server, ..Rules::default() };
+    for (route_name, wanted) in &config.routes {
+        let old = before.and_then(|before| before.routes.get(route_name));
+        let upstream = |address: &BackendAddress| {
+            // How a backend does is not forgotten.
+            let known = old.and_then(|old| old.backends.iter().find(|known| known.address == *address));
+            known.cloned().unwrap_or_else(|| Arc::new(Upstream::new(address.clone())))
+        };
+        let backends = wanted.backends.iter().map(upstream).collect();
+        let route = Arc::new(Route::new(route_name, wanted.pass_through, backends));
+        add(&mut rules.by_name, wanted, &route).map_err(|error| format!("{name}: {error}"))?;
+        rules.routes.insert(route_name.clone(), route);
+    }
+    Ok(rules)
+}
+
+fn add(routes: &mut Routes, wanted: &config::tls::Route, route: &Arc<Route>) -> Result<(), String> {
+    routes.add(&wanted.sni, route).map_err(|taken| taken.to_string())
+}
+
+fn server(config: &config::Tls, tickets: Option<&Session>) -> Result<Server, rustls::Error> {
+    let loaded = config.certificates.iter().map(|loaded| loaded.value.clone()).collect();
+    let certificates: Arc<dyn ResolvesServerCert> = Arc::new(Resolver::new(Certificates::new(loaded)));
+    let clients = config
+        .clients
+        .as_ref()
+        .map(|clients| -> Arc<dyn ClientCertVerifier> { clients.verifier.value.clone() });
+    config.policy.server(Parts {
+        certificates,
+        clients,
+        tickets: tickets
+            .map(|session| -> Arc<dyn rustls::server::ProducesTickets> { session.tickets.clone() }),
+        alpn: config.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect(),
+        key_log: None,
+    })
+}
