@@ -27,9 +27,16 @@ NOBODY = pwd.getpwnam(USER)
 GUARD_METRIC = 0xFFFFFFFF
 
 
+def literal(value):
+    """A value as TOML. JSON's strings and numbers are TOML's as well."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {literal(one)}' for key, one in value.items())} }}"
+    return f"[{', '.join(map(literal, value))}]" if isinstance(value, list) else json.dumps(value)
+
+
 def toml(table, path=()):
-    """A dict as TOML: what is a dict itself becomes a table. JSON's strings, numbers and lists are TOML's as well."""
-    plain = [f"{key} = {json.dumps(value)}\n" for key, value in table.items() if not isinstance(value, dict)]
+    """A dict as TOML: what is a dict itself becomes a table."""
+    plain = [f"{key} = {literal(value)}\n" for key, value in table.items() if not isinstance(value, dict)]
     text = f"[{'.'.join(path)}]\n" if path and (plain or not table) else ""
     text += "".join(plain)
     return text + "".join(toml(value, (*path, key)) for key, value in table.items() if isinstance(value, dict))
