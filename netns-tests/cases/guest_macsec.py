@@ -279,6 +279,8 @@ def vlan_inside(net):
 def vlan_outside(net):
     """A VLAN around the encrypted frames: ours leaves the hosts' tag in clear, for a VLAN device below the kernel's."""
     scene = Scene(net, clear=1, kernel_link="eth0.7")
+    # What our own stack says of itself has no tag to be left in clear.
+    scene.a.sysctl("net.ipv6.conf.msec0.disable_ipv6", 1)
     outside = Raw(scene.cable.middle, "left"), Raw(scene.cable.middle, "guest")
     host = Tagged(scene.a, "msec0", secy.octets(HOST), "10.8.0.9", 7)
     for size in (56, 1300):
