@@ -70,7 +70,7 @@ pub struct Options {
     /// The link takes frames to this group, [`PAE_GROUP`] for one.
     pub group: Option<[u8; 6]>,
     /// Frames go straight to the driver by AF_XDP, where the kernel has it and the link's MTU is 2,026 bytes at most: a tenth
-    /// more of them. They wait in no queue of the system's, no queueing discipline shares the line, and neither the guard nor
+    /// more of them, and more than that where a guard looks at what leaves. They wait in no queue of the system's, no queueing discipline shares the line, and neither the guard nor
     /// anything else on this machine (tcpdump) sees them leave. What is longer than the link's MTU is lost without a word,
     /// and that the link is down or gone is told one call later.
     pub bypass_queue: bool,
