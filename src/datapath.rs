@@ -32,8 +32,7 @@ mod worker;
 use std::io::{self, ErrorKind, IoSlice};
 use std::ops::Range;
 
-use adit_packet::{Coalescer, Ecn, Limits, Slot, VirtioNetHdr, virtio};
-use adit_wireguard::Udp;
+use adit_packet::{Coalescer, Limits, Slot, VirtioNetHdr, virtio};
 
 pub use carrier::Carrier;
 pub use context::Context;
@@ -45,11 +44,11 @@ pub use tally::{Batches, Tally};
 pub use trace::{Dropped, Tracer};
 pub use worker::{Letter, Setting, Worker, default_count};
 
-use self::train::{Train, run};
+use self::train::Train;
 use crate::net::offload::Offloads;
-use crate::net::packet::{self, PacketSocket};
+use crate::net::packet;
 use crate::net::tun::TunQueue;
-use crate::net::udp::{self, UdpSocket};
+use crate::net::udp;
 
 /// Bytes after which a batch is full: one super-packet, or many small packets.
 const BATCH: usize = 1 << 16;
@@ -235,87 +234,6 @@ impl<F: Framing> Outward<F> {
         }
     }
 
-    /// Sends datagrams, equal lengths that follow one another as one train. False if there is no room.
-    fn send_datagrams<C>(
-        &mut self,
-        path: &Udp,
-        slots: Range<usize>,
-        socket: &UdpSocket,
-        context: &mut Context<'_, F, C>,
-    ) -> bool {
-        let mut path = *path;
-        while self.next.0 < slots.end {
-            if !self.slots[self.next.0].kept {
-                self.next.0 += 1;
-                continue;
-            }
-            let trains = socket.sends_trains() && !self.apart && self.next.0 >= self.singly;
-            let train =
-                run(&self.slots[self.next.0..slots.end], if trains { udp::TRAIN_SEGMENTS } else { 1 });
-            let slots = &self.slots[self.next.0..self.next.0 + train];
-            let (first, last) = (slots[0], slots[train - 1]);
-            match socket.send(&path, &self.arena[first.start..last.range().end], first.len, first.ecn) {
-                Ok(()) => self.next.0 += train,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if train > 1 => {
-                    // EIO is the interface's last word: it cannot make the checksums of a train.
-                    if error.raw_os_error() == Some(libc::EIO) && !std::mem::replace(&mut self.apart, true) {
-                        tracing::error!("trains of datagrams are refused; each is sent alone from now on");
-                    }
-                    self.singly = self.next.0 + train;
-                }
-                // The route chooses another local address.
-                Err(error) if path.local.is_some() && udp::is_no_address(&error) => {
-                    let group = &mut self.groups[self.next.1];
-                    context.framing.forget_local(group.to, path);
-                    path.local = None;
-                    group.path = Some(Path::Udp(path));
-                }
-                Err(_) => {
-                    context.drop(Reason::SendFailed, &self.arena[first.range()]);
-                    self.next.0 += 1;
-                }
-            }
-        }
-        true
-    }
-
-    /// Sends frames, many with one system call. False if there is no room.
-    fn send_frames<C>(
-        &mut self,
-        slots: Range<usize>,
-        socket: &PacketSocket,
-        context: &mut Context<'_, F, C>,
-    ) -> bool {
-        while self.next.0 < slots.end {
-            let left = &self.slots[self.next.0..slots.end];
-            match socket.send(&mut self.frames, &self.arena, left) {
-                Ok(sent) => {
-                    if sent.lost > 0 {
-                        context.drop_joined(Reason::SendFailed, sent.lost, &[]);
-                    }
-                    if sent.oversized > 0 {
-                        context.drop_joined(Reason::Oversized, sent.oversized, &[]);
-                    }
-                    if sent.done == 0 {
-                        return false;
-                    }
-                    self.next.0 += sent.done;
-                }
-                Err(packet::Error::Down | packet::Error::Gone) => {
-                    context.drop_kept(Reason::NoCarrier, &self.arena, left);
-                    return true;
-                }
-                Err(_) => {
-                    context.drop(Reason::SendFailed, &self.arena[left[0].range()]);
-                    self.next.0 += 1;
-                }
-            }
-        }
-        true
-    }
-
     /// Gives the batch up, when there is no socket.
     pub fn discard<C>(&mut self, context: &mut Context<'_, F, C>) {
         for group in self.groups.iter().filter(|group| group.path.is_some()) {
@@ -381,43 +299,6 @@ impl<F: Framing> Inward<F> {
             Carrier::Link { socket, longest } => self.receive_frames(socket, *longest),
         }
         !self.trains.is_empty()
-    }
-
-    fn receive_datagrams(&mut self, socket: &UdpSocket) {
-        for _ in 0..READS {
-            if self.used >= BATCH {
-                break;
-            }
-            match socket.receive(&mut self.arena[self.used..self.used + READ]) {
-                Ok(received) => self.admit(&received),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // There is no more; or it is an error of an earlier datagram, and the socket goes on.
-                Err(_) => break,
-            }
-        }
-    }
-
-    fn receive_frames(&mut self, socket: &PacketSocket, longest: usize) {
-        let room = longest + packet::TAG;
-        while self.used < BATCH && self.trains.len() < READS {
-            let mut slots = [Slot::default(); packet::BATCH];
-            let count = ((self.arena.len() - self.used) / room).min(slots.len());
-            for (at, slot) in slots[..count].iter_mut().enumerate() {
-                (slot.start, slot.len) = (self.used + at * room, room);
-            }
-            // An error is that the link is down, which the control thread is told by others.
-            let received =
-                socket.receive(&mut self.frames, &mut self.arena, &mut slots[..count]).unwrap_or(0);
-            for slot in &slots[..received] {
-                let (start, end) = (slot.start, slot.range().end.min(self.arena.len()));
-                let (stride, path, ecn) = ((end - start).max(1), Path::Link, Ecn::NotEct);
-                self.trains.push(Train { start, end, stride, path, ecn, truncated: !slot.kept });
-            }
-            self.used += received * room;
-            if received < count {
-                break;
-            }
-        }
     }
 
     /// Receives once more behind what was opened, if the last train was as long as trains can be: a super-packet that was too

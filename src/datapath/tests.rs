@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use adit_aead::{Algorithm, Secret};
 use adit_noise::Time;
-use adit_wireguard::{AllowedIps, Endpoint, Keys, PeerId, Session, Traffic};
+use adit_packet::Ecn;
+use adit_wireguard::{AllowedIps, Endpoint, Keys, PeerId, Session, Traffic, Udp};
 
+use super::train::run;
 use super::wireguard::{Change, Note, Table};
 use super::*;
+use crate::net::udp::UdpSocket;
 
 const MTU: usize = 1_420;
 

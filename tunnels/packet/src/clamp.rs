@@ -75,7 +75,7 @@ mod tests {
         options.resize(options.len().next_multiple_of(4), END);
         let mut tcp = vec![0; TCP];
         tcp[..4].copy_from_slice(&[0x30, 0x39, 0, 80]);
-        (tcp[12], tcp[13]) = (((TCP + options.len()) / 4 << 4) as u8, flags);
+        (tcp[12], tcp[13]) = ((((TCP + options.len()) / 4) << 4) as u8, flags);
         tcp.extend(options);
         let (ether_type, mut packet, addresses) = match version {
             Version::V4 => {
