@@ -5,6 +5,8 @@
 #[cfg(not(loom))]
 pub mod admin;
 pub mod background;
+#[cfg(not(loom))]
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod control;

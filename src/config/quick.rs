@@ -22,6 +22,8 @@ pub struct Imported {
     pub toml: String,
     /// Keys, each to be written to its file, with mode 0600.
     pub secrets: Vec<(PathBuf, Zeroizing<String>)>,
+    /// What `DNS` says: servers and search domains. They are not in the configuration.
+    pub dns: Vec<String>,
     /// What is different from before, or could not be carried over, in words.
     pub notes: Vec<String>,
 }
@@ -55,6 +57,7 @@ pub fn import(name: &str, text: &str, keys: &Path) -> Result<Imported, Errors> {
     }
     source.end()?;
     let emit::Emitted { toml, secrets, mut notes, .. } = emitted;
+    let dns = sections.interface.list("DNS").iter().map(|setting| setting.value.to_owned()).collect();
     notes.splice(0..0, sections.notes);
-    Ok(Imported { toml, secrets, notes })
+    Ok(Imported { toml, secrets, dns, notes })
 }

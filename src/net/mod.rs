@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod guard;
+pub mod kill_switch;
 pub mod link;
 pub mod netlink;
 pub mod offload;

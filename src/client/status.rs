@@ -1,0 +1,363 @@
+//! What the client tells of a tunnel, and how it comes to say that it works or does not.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::dns::Keeper;
+use crate::store::Wall;
+
+/// The version of this shape.
+pub(super) const SCHEMA: u32 = 1;
+/// A session ends after so long without a handshake (WireGuard, section 6.1, `Reject-After-Time`): the gateway may be gone.
+pub(super) const ALIVE: Duration = Duration::from_secs(180);
+/// A handshake without an answer for so long is told: two initiations.
+pub(super) const SILENCE: Duration = Duration::from_secs(6);
+/// The clock may be behind its last known time by so much: what people correct by hand.
+const BEHIND: f64 = 5.0;
+
+/// One tunnel.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(super) struct Tunnel {
+    /// The version of this shape.
+    pub(super) schema: u32,
+    /// The profile, and the interface.
+    pub(super) profile: String,
+    /// How it is, in a word.
+    pub(super) state: State,
+    /// What is wrong, in words; the first is why it is not connected.
+    pub(super) problems: Vec<String>,
+    /// The process; none if nothing runs.
+    pub(super) pid: Option<u32>,
+    /// What carries the tunnel.
+    pub(super) transport: String,
+    /// The gateway as the profile has it.
+    pub(super) gateway: Option<String>,
+    /// Where it is: `address:port`.
+    pub(super) endpoint: Option<String>,
+    /// How long ago the last handshake was, in seconds.
+    pub(super) handshake_age: Option<f64>,
+    /// For how many seconds a handshake has been tried without an answer, if one is being tried.
+    pub(super) trying_for: Option<f64>,
+    /// The largest IP packet that the path outside takes, as far as the kernel knows.
+    pub(super) path_mtu: Option<u32>,
+    /// The MTU inside.
+    pub(super) mtu: u32,
+    /// Bytes received.
+    pub(super) received_bytes: u64,
+    /// Bytes sent.
+    pub(super) sent_bytes: u64,
+    /// The interface's addresses.
+    pub(super) addresses: Vec<String>,
+    /// What goes through the tunnel.
+    pub(super) routes: Vec<String>,
+    /// Whether that is everything.
+    pub(super) full_tunnel: bool,
+    /// Whether nothing leaves but through a tunnel.
+    pub(super) kill_switch: bool,
+    /// The site's name servers.
+    pub(super) dns: Vec<String>,
+    /// Who was told of them.
+    pub(super) dns_keeper: Option<Keeper>,
+    /// When the lease ends, in seconds since 1970.
+    pub(super) lease_end: Option<Wall>,
+}
+
+/// How a tunnel is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    /// It carries traffic: there was a handshake in the last 180 seconds.
+    Connected,
+    /// The gateway has been asked, and may still answer.
+    Connecting,
+    /// No route leads to the gateway.
+    NoRoute,
+    /// The gateway's name has no address.
+    NoAddress,
+    /// The gateway does not answer.
+    NoAnswer,
+    /// The gateway's machine, or one before it, says no.
+    Refused,
+    /// A firewall of this machine holds back what is sent.
+    HeldBack,
+    /// The lease is over.
+    Expired,
+    /// This machine's clock is behind.
+    Clock,
+    /// The interface was set down, or is gone.
+    Broken,
+    /// Nothing runs.
+    #[default]
+    Down,
+    /// Nothing runs, but what a client laid is still there.
+    Left,
+}
+
+impl State {
+    /// In words.
+    #[must_use]
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Connecting => "connecting",
+            Self::Down => "down",
+            Self::Left => "down, but a client that crashed has left something",
+            Self::NoRoute
+            | Self::NoAddress
+            | Self::NoAnswer
+            | Self::Refused
+            | Self::HeldBack
+            | Self::Expired
+            | Self::Clock
+            | Self::Broken => "not connected",
+        }
+    }
+}
+
+/// What the network says of datagrams to the gateway.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// Nothing.
+    #[default]
+    Silence,
+    /// No program listens on that port (ICMP port unreachable).
+    Refused,
+    /// A router, or nobody on the link, says that it cannot be reached.
+    Unreachable,
+    /// This machine's own firewall.
+    HeldBack,
+}
+
+/// What is known of a tunnel.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    /// Whether the interface is set up.
+    pub(super) up: bool,
+    /// The gateway as the profile has it.
+    pub(super) gateway: String,
+    /// Where it is.
+    pub(super) endpoint: Option<String>,
+    /// How long ago the last handshake was, in seconds.
+    pub(super) handshake_age: Option<f64>,
+    /// For how many seconds one has been tried.
+    pub(super) trying_for: Option<f64>,
+    /// Why the gateway's name has no address.
+    pub(super) name_error: Option<String>,
+    /// Why there is no route, in the kernel's words.
+    pub(super) route_error: Option<String>,
+    /// What the network says.
+    pub(super) verdict: Verdict,
+    /// This machine's clock, in seconds since 1970.
+    pub(super) wall: f64,
+    /// The latest time at which there was a handshake by this clock, also in an earlier life.
+    pub(super) wall_of_handshake: Option<f64>,
+    /// By how many seconds the clock was ahead of the gateway's when a lease was got last.
+    pub(super) skew: Option<f64>,
+    /// When the lease ends.
+    pub(super) lease_end: Option<Wall>,
+    /// What the gateway said when the lease was to be prolonged, if it did not.
+    pub(super) renewal_error: Option<String>,
+}
+
+/// How a tunnel is, and why.
+#[must_use]
+pub(super) fn judge(facts: &Facts) -> (State, Vec<String>) {
+    let mut problems = Vec::new();
+    let state = state(facts, &mut problems);
+    if let Some(error) = facts.renewal_error.as_ref().filter(|_| state != State::Expired) {
+        problems.push(format!("the lease could not be prolonged: {error}"));
+    }
+    (state, problems)
+}
+
+fn state(facts: &Facts, problems: &mut Vec<String>) -> State {
+    let mut tell = |state, words: String| {
+        problems.push(words);
+        state
+    };
+    if !facts.up {
+        return tell(State::Broken, "the interface was set down or taken away".into());
+    }
+    if let Some(end) = facts.lease_end.filter(|end| facts.wall >= *end as f64) {
+        let since = facts.wall - end as f64;
+        let why = facts.renewal_error.as_deref().unwrap_or("it could not be prolonged");
+        return tell(State::Expired, format!("the lease expired {} ago: {why}", span(since)));
+    }
+    let age = facts.handshake_age.filter(|age| *age <= ALIVE.as_secs_f64());
+    let trying = facts.trying_for.unwrap_or(0.0);
+    if age.is_some() && trying < SILENCE.as_secs_f64() {
+        return State::Connected;
+    }
+    let to = facts.endpoint.as_deref().unwrap_or(&facts.gateway);
+    if let Some(error) = facts.name_error.as_ref().filter(|_| facts.endpoint.is_none()) {
+        return tell(State::NoAddress, format!("the gateway {} cannot be looked up: {error}", facts.gateway));
+    }
+    if let Some(error) = &facts.route_error {
+        return tell(State::NoRoute, format!("no route to the gateway {to}: {error}; is there a network?"));
+    }
+    match facts.verdict {
+        Verdict::HeldBack => {
+            return tell(
+                State::HeldBack,
+                format!("a firewall of this machine holds back what is sent to {to}"),
+            );
+        }
+        Verdict::Refused => {
+            let words =
+                format!("refused: {to} says that nothing listens on this UDP port; is the gateway running?");
+            return tell(State::Refused, words);
+        }
+        Verdict::Unreachable => {
+            return tell(
+                State::NoRoute,
+                format!("no route to the gateway {to}: the network says that it cannot be reached"),
+            );
+        }
+        Verdict::Silence => {}
+    }
+    if let Some(behind) =
+        facts.wall_of_handshake.map(|then| then - facts.wall).filter(|behind| *behind > BEHIND)
+    {
+        let words = format!(
+            "the clock of this machine is wrong: it is {} behind what it was at the last handshake, and the gateway takes \
+             none from the past",
+            span(behind)
+        );
+        return tell(State::Clock, words);
+    }
+    if trying < SILENCE.as_secs_f64() && facts.handshake_age.is_none() {
+        return State::Connecting;
+    }
+    let for_so_long = if trying >= 1.0 { format!(" for {}", span(trying)) } else { String::new() };
+    let mut words = format!(
+        "no answer from {to}{for_so_long}: this network may block UDP, the gateway may be down, or it does not know our key"
+    );
+    if let Some(skew) = facts.skew.filter(|skew| skew.abs() > 60.0) {
+        let which = if skew > 0.0 { "ahead of" } else { "behind" };
+        words += &format!("; the clock of this machine is {} {which} the gateway's", span(skew.abs()));
+    }
+    tell(State::NoAnswer, words)
+}
+
+/// A time in words, to two units.
+#[must_use]
+pub(super) fn span(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(length, _)| whole >= *length).unwrap_or(units.len() - 1);
+    let mut left = whole;
+    let parts = units.iter().skip(first).take(2).filter_map(|(length, unit)| {
+        let count = left / length;
+        left %= length;
+        (count > 0 || *length == 1 && whole == 0).then(|| format!("{count} {unit}"))
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> Facts {
+        Facts {
+            up: true,
+            gateway: "gate.example:51820".into(),
+            endpoint: Some("192.0.2.1:51820".into()),
+            handshake_age: Some(10.0),
+            wall: 1_000_000.0,
+            ..Facts::default()
+        }
+    }
+
+    fn judged(change: impl FnOnce(&mut Facts)) -> (State, String) {
+        let mut facts = facts();
+        change(&mut facts);
+        let (state, problems) = judge(&facts);
+        assert_eq!(
+            problems.is_empty(),
+            matches!(state, State::Connected | State::Connecting),
+            "{problems:?}"
+        );
+        (state, problems.join("\n"))
+    }
+
+    #[test]
+    fn it_is_connected_only_with_a_handshake_in_the_last_three_minutes() {
+        for (age, state) in [
+            (Some(0.0), State::Connected),
+            (Some(180.0), State::Connected),
+            (Some(180.1), State::NoAnswer),
+            (None, State::Connecting),
+        ] {
+            assert_eq!(judged(|facts| facts.handshake_age = age).0, state, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_falls_silent_is_told_before_its_session_ends() {
+        let (state, words) = judged(|facts| facts.trying_for = Some(20.0));
+        assert_eq!(state, State::NoAnswer);
+        assert!(
+            words.contains("no answer from 192.0.2.1:51820 for 20 s: this network may block UDP"),
+            "{words}"
+        );
+        assert_eq!(judged(|facts| facts.trying_for = Some(1.0)).0, State::Connected, "a rekey under way");
+    }
+
+    #[test]
+    fn each_reason_has_its_word_and_its_words() {
+        let silent = |facts: &mut Facts| {
+            facts.handshake_age = None;
+            facts.trying_for = Some(7.0);
+        };
+        type Change = fn(&mut Facts);
+        let reasons: [(Change, State, &str); 9] = [
+            (|facts| facts.up = false, State::Broken, "set down"),
+            (|facts| facts.lease_end = Some(999_000), State::Expired, "the lease expired 16 min 40 s ago"),
+            (
+                |facts| facts.route_error = Some("Network is unreachable".into()),
+                State::NoRoute,
+                "no route to",
+            ),
+            (|facts| facts.verdict = Verdict::Refused, State::Refused, "refused: 192.0.2.1:51820"),
+            (|facts| facts.verdict = Verdict::Unreachable, State::NoRoute, "the network says"),
+            (|facts| facts.verdict = Verdict::HeldBack, State::HeldBack, "a firewall of this machine"),
+            (|facts| facts.wall_of_handshake = Some(1_003_600.0), State::Clock, "is 1 h behind"),
+            (|facts| facts.skew = Some(-120.0), State::NoAnswer, "2 min behind the gateway's"),
+            (
+                |facts| (facts.endpoint, facts.name_error) = (None, Some("no such name".into())),
+                State::NoAddress,
+                "gate.example:51820 cannot be looked up: no such name",
+            ),
+        ];
+        for (change, state, says) in reasons {
+            let (judged, words) = judged(|facts| {
+                silent(facts);
+                change(facts);
+            });
+            assert_eq!(judged, state, "{words}");
+            assert!(words.contains(says), "{words}");
+        }
+    }
+
+    #[test]
+    fn an_expired_lease_is_not_connected_even_while_packets_pass() {
+        let (state, words) = judged(|facts| {
+            facts.lease_end = Some(1_000_000);
+            facts.renewal_error = Some("the certificate was revoked".into());
+        });
+        assert_eq!(
+            (state, words.as_str()),
+            (State::Expired, "the lease expired 0 s ago: the certificate was revoked")
+        );
+    }
+
+    #[test]
+    fn a_renewal_that_fails_is_told_while_connected() {
+        let mut facts = facts();
+        facts.renewal_error = Some("no route".into());
+        let (state, problems) = judge(&facts);
+        assert_eq!((state, problems.len()), (State::Connected, 1));
+    }
+}
