@@ -68,7 +68,7 @@ fn one_tunnel_can_be_asked_for_if_there_is_such_a_one() {
     assert_eq!(code, Some(0));
     assert!(printed.starts_with("{\n") && printed.contains("\"mtu\": 1420,\n"), "{printed}");
     for arguments in [&["status", "wg\u{1b}9"][..], &["status", "wg\u{1b}9", "--json"]] {
-        let complaint = "aditctl: there is no tunnel wg\\u{1b}9; there is wg0\n";
+        let complaint = "aditctl: there is no tunnel or link wg\\u{1b}9; there is wg0\n";
         assert_eq!(told(&run_at(&folder.path, arguments)), (Some(1), "", complaint));
     }
     assert_eq!(daemon.asked(), vec!["GET /v1/status HTTP/1.1"; 3]);

@@ -39,7 +39,7 @@ pub(super) fn sci_of_digits(text: &str) -> Option<Sci> {
     Some(Sci::from(bytes)).filter(|sci| is_station(sci.address()))
 }
 
-/// As [`sci`] reads it.
+/// `ADDRESS/PORT`, as the configuration file has it.
 pub fn shown(sci: Sci) -> String {
     let [a, b, c, d, e, f] = sci.address();
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}/{}", sci.port())
