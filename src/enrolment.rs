@@ -1,5 +1,5 @@
-//! How a client gets a lease: what it sends, what it is answered, and what is refused. The HTTP server around it is
-//! elsewhere; here are bytes, who sent them, and the time.
+//! How a client gets a lease: what it sends, what it is answered, and what is refused. [`Service`] has bytes, who sent them,
+//! and the time; [`Server`] is the HTTPS around it.
 //!
 //! ```text
 //!   POST /v1/enrol   with a client certificate, or with a token in the body: the first lease, or one for a new key
@@ -12,14 +12,23 @@
 //!
 //! Attacks avoided: guessing (256-bit tokens, kept as digests; failures of a source are counted), using a token twice,
 //! repeating an enrolment with another's key, an expired or revoked certificate, a lease that outlives its certificate, and
-//! bodies that are too large. TLS 1.3 has to be around it: the answer holds the preshared key.
+//! bodies that are too large or too slow,
+//! and crowds of connections. It is spoken inside TLS 1.3 alone, with X25519MLKEM768 preferred: the answer holds the preshared
+//! key.
 
+mod certificates;
+mod crowd;
+mod http;
 mod limits;
+mod material;
 mod message;
 mod problem;
+mod server;
 mod service;
 
 pub use limits::Limits;
+pub use material::{Material, Paths, Stamp};
 pub use message::{Answer, Call, Gateway, LARGEST, Request};
 pub use problem::Problem;
-pub use service::{Caller, Certificate, Granted, Service, Terms};
+pub use server::{Peers, Server, Serving};
+pub use service::{Caller, Certificate, Granted, Service, Standing, Terms};

@@ -32,6 +32,20 @@ pub enum Problem {
     /// The certificate is that of somebody else.
     #[error("the certificate is that of another client")]
     CertificateOther,
+    /// Nobody can tell whether the certificate was revoked.
+    #[error("the gateway's revocation list is missing or out of date; tell whoever runs it")]
+    RevocationUnknown,
+    /// The certificate's common name is none that a client can have.
+    #[error(
+        "the certificate's common name cannot be that of a client: one of up to 64 letters, digits, and . _ - + @"
+    )]
+    CertificateName,
+    /// There is nothing else that could be asked for.
+    #[error("there are POST /v1/enrol and POST /v1/renew")]
+    NoSuchCall,
+    /// The body did not come in time.
+    #[error("the request did not come in time")]
+    TooSlow,
     /// The key is that of the gateway or of one of its fixed peers.
     #[error("this key cannot be a client's; make a new one")]
     KeyReserved,
@@ -55,16 +69,19 @@ impl Problem {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
+            Self::NoSuchCall => 404,
+            Self::TooSlow => 408,
             Self::TooLarge => 413,
             Self::Malformed(_) => 400,
             Self::TooMany(_) => 429,
             Self::NoProof => 401,
             Self::KeyReserved | Self::Refused(Refusal::KeyTaken) => 409,
-            Self::Unavailable | Self::Refused(Refusal::Full) => 503,
+            Self::Unavailable | Self::RevocationUnknown | Self::Refused(Refusal::Full) => 503,
             Self::CertificateEarly(_)
             | Self::CertificateOver
             | Self::CertificateRevoked
             | Self::CertificateOther
+            | Self::CertificateName
             | Self::Refused(_) => 403,
         }
     }
@@ -81,6 +98,10 @@ impl Problem {
             Self::CertificateOver => "certificate_over",
             Self::CertificateRevoked => "certificate_revoked",
             Self::CertificateOther => "certificate_other",
+            Self::RevocationUnknown => "revocation_unknown",
+            Self::CertificateName => "certificate_name",
+            Self::NoSuchCall => "no_such_call",
+            Self::TooSlow => "too_slow",
             Self::KeyReserved => "key_reserved",
             Self::Unavailable => "unavailable",
             Self::Refused(refusal) => match refusal {

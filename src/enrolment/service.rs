@@ -50,8 +50,19 @@ pub struct Certificate {
     pub not_before: Wall,
     /// When it ends.
     pub not_after: Wall,
-    /// Whether it is on the revocation list.
-    pub revoked: bool,
+    /// Whether it was revoked.
+    pub standing: Standing,
+}
+
+/// What revocation lists say of a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// It is on none.
+    Good,
+    /// It is on one.
+    Revoked,
+    /// Nobody can tell: there is no list of its authority, or it is out of date.
+    Unknown,
 }
 
 /// What is told of a lease: its answer for the client, and the lease itself with the key that it takes the place of, for
@@ -70,6 +81,24 @@ impl Service {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, terms: Terms) -> Self {
         Self { store, terms, limits: Arc::default() }
+    }
+
+    /// The same service with other terms: who failed before is not forgotten.
+    #[must_use]
+    pub fn with_terms(&self, terms: Terms) -> Self {
+        Self { store: Arc::clone(&self.store), terms, limits: Arc::clone(&self.limits) }
+    }
+
+    /// The same service with leases of another length.
+    #[must_use]
+    pub fn with_lease(&self, lease: Duration) -> Self {
+        self.with_terms(Terms { lease, ..self.terms.clone() })
+    }
+
+    /// What leases are like.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Handles a request. `answer` is called once, perhaps later and on another thread: a lease is on the disk by then.
@@ -147,8 +176,10 @@ impl Service {
 impl Certificate {
     /// The handshake has looked at the times too; but by a clock that may have been set since.
     fn check(&self, now: Wall) -> Result<(), Problem> {
-        if self.revoked {
-            return Err(Problem::CertificateRevoked);
+        match self.standing {
+            Standing::Good => {}
+            Standing::Revoked => return Err(Problem::CertificateRevoked),
+            Standing::Unknown => return Err(Problem::RevocationUnknown),
         }
         if self.not_after <= now {
             return Err(Problem::CertificateOver);

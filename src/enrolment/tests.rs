@@ -70,8 +70,13 @@ fn anybody() -> Caller {
 
 fn holder(name: &str, not_after: Wall) -> Caller {
     let identity = name.parse().unwrap();
-    let certificate =
-        Certificate { identity, serial: vec![7], not_before: NOW - HOUR, not_after, revoked: false };
+    let certificate = Certificate {
+        identity,
+        serial: vec![7],
+        not_before: NOW - HOUR,
+        not_after,
+        standing: Standing::Good,
+    };
     Caller { source: SOURCE, certificate: Some(certificate) }
 }
 
@@ -164,7 +169,9 @@ fn certificates_that_do_not_count_are_told_apart() {
         refused(site.ask(Call::Enrol, &body, &caller, after))
     };
     assert_eq!(ask(&|_| {}, HOUR), Problem::CertificateOver, "a stolen one, late");
-    assert_eq!(ask(&|it| it.revoked = true, 0), Problem::CertificateRevoked);
+    assert_eq!(ask(&|it| it.standing = Standing::Revoked, 0), Problem::CertificateRevoked);
+    let unknown = ask(&|it| it.standing = Standing::Unknown, 0);
+    assert_eq!((unknown.status(), unknown.word()), (503, "revocation_unknown"));
     let early = ask(&|it| it.not_before = NOW + 90, 0);
     assert!(early.to_string().contains("by the gateway's clock it begins in 90 seconds"), "{early}");
     let renew = format!(
