@@ -6,6 +6,10 @@
 //! | `GET /v1/health` | 200, or 503 and why | yes | yes | |
 //! | `GET /metrics` | for Prometheus | yes | yes | yes |
 //! | `POST /v1/reload` | `{"changed": …, "faults": […]}`, or 409 `{"error": …}` | | yes | |
+//! | `GET /v1/clients?tunnel=NAME` | the leases of a tunnel | yes | yes | |
+//! | `POST /v1/clients/invite?tunnel=NAME&name=CLIENT&seconds=N` | `{"token": …, "url": …, "until": …}` | | yes | |
+//! | `POST /v1/clients/remove?tunnel=NAME&name=CLIENT` | `{}` | | yes | |
+//! | `POST /v1/clients/profile?tunnel=NAME&name=CLIENT&seconds=N&key=KEY` | as the enrolment API answers | | yes | |
 //! | `GET /v1/trace?tunnel=NAME` | a [`trace::Line`] for each dropped packet, of all tunnels without a name | | yes | |
 //!
 //! A status may be a second old, but is never older than a reload asked for here: all clients share one, in each format.

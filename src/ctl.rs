@@ -2,6 +2,10 @@
 //! man pages are made.
 
 mod client;
+mod client_arguments;
+mod client_commands;
+mod client_profile;
+mod client_qr;
 mod command;
 mod daemon;
 pub mod explain;
@@ -28,6 +32,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+pub use client_arguments::ClientCommand;
 pub use command::{Aditctl, Command, Drops, Import, SOCKETS, Status, Tls, TlsCheck, Trace};
 pub use daemon::{AditWireguard, Aditd};
 pub use pki::arguments;
@@ -58,6 +63,7 @@ fn perform(arguments: &Aditctl) -> Result<()> {
         Command::Genpsk => keys::genpsk(),
         Command::Import(file) => import::run(file),
         Command::Pki(pki) => pki::run(pki),
+        Command::Client(command) => wait_for(client_commands::run(&client, command)),
         Command::Tls(Tls::Check(check)) => tls::check(check),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man { directory } => pages::man(directory),

@@ -11,11 +11,13 @@
 //!
 //! The first configuration is loaded as every other is, by a reload: from nothing (reload.rs).
 
+mod clients;
 mod endpoints;
 mod guards;
 mod handle;
 mod hooks;
 mod journal;
+mod leases;
 mod links;
 mod lock;
 mod memory;
@@ -42,8 +44,10 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 pub use handle::{Ending, Handle, Reloaded, Request, TraceSource};
+pub use leases::{Desk, Leases};
 pub use start::run;
 
+use self::clients::RemoteAccess;
 use self::guards::Guards;
 use self::links::Lost;
 use self::resolver::Resolver;
@@ -67,6 +71,8 @@ struct Gateway {
     config: Config,
     tunnels: BTreeMap<String, Interface>,
     links: BTreeMap<String, Encryptor>,
+    /// What clients of tunnels get leases from.
+    clients: BTreeMap<String, RemoteAccess>,
     /// Of every Ethernet link that an encrypted one uses, or used when it was lost.
     guards: Guards,
     upkeep: Upkeep,
@@ -115,6 +121,7 @@ impl Gateway {
                 // Whoever asked may have gone away.
                 Ok(Request::Status(reply)) if !reply.is_closed() => drop(reply.send(self.overview())),
                 Ok(Request::Trace(reply)) if !reply.is_closed() => drop(reply.send(self.trace_sources())),
+                Ok(Request::Clients(reply)) => drop(reply.send(self.desks())),
                 Ok(Request::Status(_) | Request::Trace(_)) => {}
                 Ok(Request::Reload(reply)) => drop(reply.send(self.reload_file())),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -126,6 +133,13 @@ impl Gateway {
 
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    fn desks(&self) -> BTreeMap<String, Desk> {
+        let config = &self.config.clients;
+        let desk =
+            |(name, clients): (&String, &RemoteAccess)| Some((name.clone(), clients.desk(config.get(name)?)));
+        self.clients.iter().filter_map(desk).collect()
     }
 
     fn trace_sources(&self) -> Vec<TraceSource> {
@@ -175,6 +189,7 @@ impl Gateway {
 
     /// Takes links and tunnels away in good order. Their guards stay.
     fn stop(mut self) {
+        self.clients.clear();
         self.stop_terminators();
         // A link may be carried by a tunnel.
         for name in self.links.keys().cloned().collect::<BTreeSet<_>>() {

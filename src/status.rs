@@ -3,11 +3,11 @@
 //! `docs/status.schema.json` is made from these types. Fields are added, never renamed or removed, while [`SCHEMA`] stays.
 
 pub mod macsec;
+pub mod tls;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
 mod schema_tests;
-pub mod tls;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +46,9 @@ pub struct Status {
     /// Encrypted Ethernet links by their names.
     #[serde(default)]
     pub macsec: BTreeMap<String, Macsec>,
+    /// Clients by the names of their tunnels.
+    #[serde(default)]
+    pub clients: BTreeMap<String, Clients>,
     /// Where TLS ends, by the names of the tables.
     #[serde(default)]
     pub tls: BTreeMap<String, Tls>,
@@ -164,12 +167,35 @@ pub struct Batches {
     pub sizes: Vec<u64>,
 }
 
-/// Who made a peer. Only the same may take it away.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+/// The clients of a tunnel, which get their leases by the enrolment API.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Clients {
+    /// Where the API answers: `address:port`.
+    pub listen: Vec<String>,
+    /// Leases that count now.
+    pub leases: u64,
+    /// How many there can be.
+    pub capacity: u64,
+    /// Leases granted or renewed since the start.
+    pub granted: u64,
+    /// Requests refused since the start.
+    pub refused: u64,
+    /// Leases that ran out since the start.
+    pub expired: u64,
+    /// Leases that were ended since the start: by an operator, or because a certificate was revoked.
+    pub ended: u64,
+    /// What is wrong, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Who made a peer. Only the same may take it away. Who comes first has the last word.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
     /// The configuration file.
     File,
+    /// A client's lease.
+    Lease,
     /// `wg set` and its like.
     #[default]
     Uapi,

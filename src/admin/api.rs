@@ -1,5 +1,7 @@
 //! What the sockets answer.
 
+mod clients;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +97,10 @@ impl Api {
             Ok(Resource::Metrics) => self.metrics(request.headers().get(ACCEPT)).await,
             Ok(Resource::Reload) => self.reload(client).await,
             Ok(Resource::Trace) => self.trace(&client, request.uri().query()).await,
+            Ok(Resource::Clients) => self.clients(request.uri().query()).await,
+            Ok(Resource::ClientInvite) => self.invite(client, request.uri().query()).await,
+            Ok(Resource::ClientRemove) => self.remove(client, request.uri().query()).await,
+            Ok(Resource::ClientProfile) => self.profile(client, request.uri().query()).await,
         };
         answered.unwrap_or_else(|problem| json_answer(problem.status, &json!({ "error": problem.text })))
     }

@@ -55,6 +55,12 @@ pub enum What {
     Reload,
     /// Dropped packets were watched, with the addresses in them.
     Trace,
+    /// A client was invited.
+    ClientInvite,
+    /// A client was forgotten.
+    ClientRemove,
+    /// A client's profile was made.
+    ClientProfile,
 }
 
 /// By which way it was asked for.

@@ -25,6 +25,10 @@ pub(super) enum Resource {
     Metrics,
     Reload,
     Trace,
+    Clients,
+    ClientInvite,
+    ClientRemove,
+    ClientProfile,
 }
 
 /// Why somebody does not get what was asked for.
@@ -37,7 +41,17 @@ pub(super) enum Refusal {
 }
 
 impl Resource {
-    const ALL: [Self; 5] = [Self::Status, Self::Health, Self::Metrics, Self::Reload, Self::Trace];
+    const ALL: [Self; 9] = [
+        Self::Status,
+        Self::Health,
+        Self::Metrics,
+        Self::Clients,
+        Self::Reload,
+        Self::Trace,
+        Self::ClientInvite,
+        Self::ClientRemove,
+        Self::ClientProfile,
+    ];
 
     /// Finds a resource by its path.
     pub(super) fn find(path: &str, role: Role) -> Result<Self, Refusal> {
@@ -57,19 +71,23 @@ impl Resource {
             Self::Metrics => "/metrics",
             Self::Reload => "/v1/reload",
             Self::Trace => "/v1/trace",
+            Self::Clients => "/v1/clients",
+            Self::ClientInvite => "/v1/clients/invite",
+            Self::ClientRemove => "/v1/clients/remove",
+            Self::ClientProfile => "/v1/clients/profile",
         }
     }
 
     pub(super) const fn method(self) -> &'static str {
         match self {
-            Self::Reload => "POST",
-            Self::Status | Self::Health | Self::Metrics | Self::Trace => "GET",
+            Self::Reload | Self::ClientInvite | Self::ClientRemove | Self::ClientProfile => "POST",
+            Self::Status | Self::Health | Self::Metrics | Self::Trace | Self::Clients => "GET",
         }
     }
 
     const fn is_for(self, role: Role) -> bool {
         match role {
-            Role::Read => matches!(self, Self::Status | Self::Health | Self::Metrics),
+            Role::Read => matches!(self, Self::Status | Self::Health | Self::Metrics | Self::Clients),
             Role::Write => true,
             Role::Metrics => matches!(self, Self::Metrics),
         }
@@ -107,9 +125,9 @@ mod tests {
     #[test]
     fn roles_differ_in_what_they_may_ask_for() {
         let may = |role| Resource::ALL.map(|resource| Resource::find(resource.path(), role).is_ok());
-        assert_eq!(may(Role::Write), [true; 5]);
-        assert_eq!(may(Role::Read), [true, true, true, false, false]);
-        assert_eq!(may(Role::Metrics), [false, false, true, false, false]);
+        assert_eq!(may(Role::Write), [true; 9]);
+        assert_eq!(may(Role::Read), [true, true, true, true, false, false, false, false, false]);
+        assert_eq!(may(Role::Metrics), [false, false, true, false, false, false, false, false, false]);
     }
 
     #[test]
@@ -117,7 +135,7 @@ mod tests {
         let said = |path, role| Resource::find(path, role).unwrap_err().to_string();
         assert_eq!(
             said("/v2/status", Role::Read),
-            "there is no such path here; there are: GET /v1/status, GET /v1/health, GET /metrics"
+            "there is no such path here; there are: GET /v1/status, GET /v1/health, GET /metrics, GET /v1/clients"
         );
         assert_eq!(said("/v1/reload", Role::Read), "/v1/reload is answered on write.sock, not on read.sock");
         assert_eq!(said("/v1/reload", Role::Metrics), "there is no such path here; there are: GET /metrics");

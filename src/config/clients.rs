@@ -56,13 +56,12 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Whether an address is one of them.
+    /// The addresses of both families.
     #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match address {
-            IpAddr::V4(address) => self.v4.as_ref().is_some_and(|range| range.contains(&address)),
-            IpAddr::V6(address) => self.v6.as_ref().is_some_and(|range| range.contains(&address)),
-        }
+    pub fn ranges(&self) -> Vec<RangeInclusive<IpAddr>> {
+        let v4 = self.v4.as_ref().map(|range| IpAddr::from(*range.start())..=IpAddr::from(*range.end()));
+        let v6 = self.v6.as_ref().map(|range| IpAddr::from(*range.start())..=IpAddr::from(*range.end()));
+        v4.into_iter().chain(v6).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::client_arguments::ClientCommand;
 use super::pki::arguments::Pki;
 
 /// Where the daemon's sockets are unless somebody says otherwise.
@@ -70,6 +71,9 @@ pub enum Command {
     ///
     /// It works on files in one folder, as root, and needs no daemon.
     Pki(Box<Pki>),
+    /// Let people and machines in: invite them, list their leases, put them out
+    #[command(subcommand)]
+    Client(ClientCommand),
     /// Look at TLS servers and their certificates
     #[command(subcommand)]
     Tls(Tls),

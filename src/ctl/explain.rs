@@ -2,7 +2,7 @@
 
 /// Reasons by their names in the status and the metrics, in the order of [`crate::datapath::Reason::all`]. What tunnels of
 /// different kinds have in common is there once.
-pub const EXPLANATIONS: [(&str, &str); 59] = [
+pub const EXPLANATIONS: [(&str, &str); 60] = [
     ("malformed", "not an IP packet, or its lengths cannot be true"),
     ("no_route", "no peer has the destination among its allowed IPs"),
     ("loop", "a datagram of the tunnel itself: the way to the peer's endpoint leads through the peer"),
@@ -23,6 +23,7 @@ pub const EXPLANATIONS: [(&str, &str); 59] = [
     ("source", "a packet from an address that its peer may not use"),
     ("congestion", "marked by a congested router outside, but the packet inside cannot carry the mark"),
     ("deliver_failed", "the TUN device refused the packet: the interface is down or gone"),
+    ("access", "a packet of a client for an address that clients may not reach"),
     ("auth", "does not decrypt: forged, or damaged on the way"),
     ("replay", "came twice, or so late that it cannot be told from a repeated one"),
     ("exhausted", "the session's key may encrypt no more packets"),

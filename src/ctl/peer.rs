@@ -15,6 +15,7 @@ pub(super) fn show(text: &mut Text, peer: &Peer, now: f64) {
     }
     match peer.owner {
         Owner::File => {}
+        Owner::Lease => text.field("owner", "a lease; see aditctl client list"),
         Owner::Uapi => text.field("owner", "made by wg set or the like, not by the configuration file"),
     }
     if peer.preshared_key {

@@ -38,6 +38,8 @@ pub enum Reason {
     Expired,
     /// A packet from an address that its peer may not use.
     Source,
+    /// A packet of a client for an address that clients may not reach.
+    Access,
     /// Congestion experienced outside, but the packet inside cannot say so (RFC 6040).
     Congestion,
     /// The TUN device did not take a packet.
@@ -51,13 +53,13 @@ pub enum Reason {
 }
 
 use Reason::{
-    Agreement, Congestion, DeliverFailed, Expired, HandshakeQueueFull, Loop, Macsec, Malformed, NoCarrier,
-    NoRoute, NotMacsec, NotWireguard, Oversized, Protocol, ReceiveQueueFull, SendFailed, Source, Truncated,
-    UnknownSession, UnsentQueueFull,
+    Access, Agreement, Congestion, DeliverFailed, Expired, HandshakeQueueFull, Loop, Macsec, Malformed,
+    NoCarrier, NoRoute, NotMacsec, NotWireguard, Oversized, Protocol, ReceiveQueueFull, SendFailed, Source,
+    Truncated, UnknownSession, UnsentQueueFull,
 };
 
 /// The reasons of the data path itself, in the order of the packet's journey, with their stable names.
-const OWN: [(Reason, &str); 17] = [
+const OWN: [(Reason, &str); 18] = [
     (Malformed, "malformed"),
     (NoRoute, "no_route"),
     (Loop, "loop"),
@@ -75,6 +77,7 @@ const OWN: [(Reason, &str); 17] = [
     (Source, "source"),
     (Congestion, "congestion"),
     (DeliverFailed, "deliver_failed"),
+    (Access, "access"),
 ];
 
 /// How many reasons there are.
@@ -123,7 +126,7 @@ impl Reason {
             Agreement(refused) => refused.as_str(),
             Malformed | NoRoute | Loop | NoCarrier | UnsentQueueFull | SendFailed | Oversized
             | ReceiveQueueFull | Truncated | NotWireguard | NotMacsec | HandshakeQueueFull
-            | UnknownSession | Expired | Source | Congestion | DeliverFailed => OWN[self.number()].1,
+            | UnknownSession | Expired | Source | Congestion | DeliverFailed | Access => OWN[self.number()].1,
         }
     }
 
@@ -146,6 +149,7 @@ impl Reason {
             Source => 14,
             Congestion => 15,
             DeliverFailed => 16,
+            Access => 17,
             Protocol(refused) => PROTOCOL + refused as usize,
             Macsec(refused) => MACSEC + refused as usize,
             Agreement(refused) => AGREEMENT + refused as usize,

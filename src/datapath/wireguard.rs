@@ -1,5 +1,6 @@
 //! WireGuard: IP packets in data messages, each peer with sessions of its own.
 
+mod access;
 mod table;
 
 use std::ops::Range;
@@ -11,6 +12,7 @@ use adit_wireguard::{Endpoint, PeerId, Session, Udp};
 use super::framing::{Framing, Path, Sealed, Sorted};
 use super::{Context, Reason};
 
+pub use access::Access;
 pub use table::{Change, Table};
 
 /// What a worker has to say. Few: each is said once until it is answered.
@@ -189,7 +191,7 @@ fn authentic<C>(
     is_first
 }
 
-/// Looks at an opened packet: it must be IP, from an address that is its peer's. Takes the padding off and the outer
+/// Looks at an opened packet: it must be IP, from an address that is its peer's, and for one that it may reach. Takes the padding off and the outer
 /// congestion mark over.
 fn accept(arena: &mut [u8], slot: &mut Slot, peer: PeerId, table: &Table) -> Result<(), Reason> {
     let packet = arena.get_mut(slot.range()).ok_or(Reason::Malformed)?;
@@ -197,6 +199,12 @@ fn accept(arena: &mut [u8], slot: &mut Slot, peer: PeerId, table: &Table) -> Res
     let source = ip::source(packet).ok_or(Reason::Malformed)?;
     if table.peer_of(source) != Some(peer) {
         return Err(Reason::Source);
+    }
+    if let Some(access) = table.access() {
+        let destination = ip::destination(packet).ok_or(Reason::Malformed)?;
+        if !access.admits(source, destination) {
+            return Err(Reason::Access);
+        }
     }
     ecn::decapsulate(packet, slot.ecn).map_err(|_| Reason::Congestion)
 }

@@ -1,5 +1,6 @@
 //! How other threads speak to the gateway.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, TrySendError};
@@ -8,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+use super::Desk;
 use crate::admin::audit::Outcome;
 use crate::datapath::Tracer;
 use crate::status::Status;
@@ -29,6 +31,8 @@ pub enum Request {
     Reload(oneshot::Sender<Result<Reloaded, String>>),
     /// Where dropped packets can be watched.
     Trace(oneshot::Sender<Vec<TraceSource>>),
+    /// The desk of each tunnel that has clients.
+    Clients(oneshot::Sender<BTreeMap<String, Desk>>),
     /// To end in good order.
     Stop,
 }
@@ -94,6 +98,14 @@ impl Handle {
     /// [`Ending`]
     pub async fn trace(&self) -> Result<Vec<TraceSource>, Ending> {
         self.ask(Request::Trace).await
+    }
+
+    /// The desk of each tunnel that has clients.
+    ///
+    /// # Errors
+    /// [`Ending`]
+    pub async fn clients(&self) -> Result<BTreeMap<String, Desk>, Ending> {
+        self.ask(Request::Clients).await
     }
 
     /// As [`Self::reload`], for a thread that may wait.

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use adit_noise::PublicKey;
+
+use super::clients::RemoteAccess;
 use super::warnings;
 use super::{Gateway, Gone};
 use crate::config::Wireguard;
@@ -32,6 +35,7 @@ impl Gateway {
             warnings: self.warnings(),
             wireguard,
             macsec: self.links_overview(),
+            clients: self.clients_overview(),
             tls: self.terminators_overview(),
         }
     }
@@ -43,6 +47,14 @@ impl Gateway {
             self.faults.values().flatten().map(|fault| format!("not done by the last reload: {fault}"));
         let missing = self.upkeep.faults().iter().cloned();
         since_start.chain(warnings::of_history(&self.history)).chain(undone).chain(missing).collect()
+    }
+
+    fn clients_overview(&self) -> BTreeMap<String, status::Clients> {
+        let config = &self.config.clients;
+        let report = |(name, clients): (&String, &RemoteAccess)| {
+            Some((name.clone(), clients.report(config.get(name)?)))
+        };
+        self.clients.iter().filter_map(report).collect()
     }
 
     fn tunnel(&self, name: &str, tunnel: &Interface) -> status::Wireguard {
@@ -67,6 +79,10 @@ impl Gateway {
         for (at, peer) in report.peers.iter_mut().enumerate() {
             let known = named.get(&peer.public_key).filter(|_| peer.owner == Owner::File);
             peer.name = known.map(|name| (*name).clone());
+            if let (Owner::Lease, Some(clients)) = (peer.owner, self.clients.get(name)) {
+                let key = PublicKey::from_base64(&peer.public_key).ok();
+                peer.name = key.and_then(|key| clients.leases().holder(&key)).map(|name| name.to_string());
+            }
             let endpoint = peer.endpoint.as_deref().and_then(|endpoint| endpoint.parse::<SocketAddr>().ok());
             peer.path_mtu = endpoint.filter(|_| at < PATHS).and_then(|remote| path::mtu(remote, mark).ok());
             let dns = known.and_then(|known| self.resolver.of(&(name.to_owned(), (*known).clone())));

@@ -1,6 +1,6 @@
 //! What a reload has to do: the difference between the configuration in use and the one that is wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use adit_wireguard::PeerChange;
 use adit_wireguard::uapi::Change;
@@ -17,6 +17,8 @@ pub(super) struct Plan {
     pub(super) removed: Vec<String>,
     pub(super) changed: Vec<String>,
     pub(super) links: Links,
+    /// Tunnels whose clients' table was added, changed or removed.
+    pub(super) clients: Vec<String>,
     pub(super) tls: Tables,
 }
 
@@ -74,6 +76,7 @@ impl Plan {
             added: after.keys().filter(|name| !before.contains_key(*name)).cloned().collect(),
             removed: before.keys().filter(|name| !after.contains_key(*name)).cloned().collect(),
             changed: after.keys().filter(changed).cloned().collect(),
+            clients: changed_clients(old, new),
             links: Links::new(old, new),
             tls: Tables::new(old, new)?,
         })
@@ -105,7 +108,7 @@ impl Plan {
         let part = |word: &str, names: &Vec<String>| {
             (!names.is_empty()).then(|| format!("{word} {}", names.join(", ")))
         };
-        let Self { added, removed, changed, links, tls } = self;
+        let Self { added, removed, changed, clients, links, tls } = self;
         let parts = [
             part("added", added),
             part("removed", removed),
@@ -114,6 +117,7 @@ impl Plan {
             part("removed links", &links.removed),
             part("made anew", &links.remade),
             part("changed links", &links.changed),
+            part("changed clients of", clients),
             part("added TLS", &tls.added),
             part("removed TLS", &tls.removed),
             part("changed TLS", &tls.changed),
@@ -123,6 +127,11 @@ impl Plan {
     }
 }
 
+fn changed_clients(old: &Config, new: &Config) -> Vec<String> {
+    let names: BTreeSet<_> = old.clients.keys().chain(new.clients.keys()).collect();
+    names.into_iter().filter(|name| old.clients.get(*name) != new.clients.get(*name)).cloned().collect()
+}
+
 /// Keys that are not the same, of those that count when the daemon starts and not later.
 fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     // Taken apart, so that no key is forgotten.
@@ -130,6 +139,9 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
     let Offloads { tun_tso, tun_uso, tun_steering, udp_gso, udp_gro, wide_cipher, link_xdp } = offloads;
     let Admin { directory, read_group, write_group } = &old.admin;
     let (gateway, offload, admin) = (&new.gateway, &new.gateway.offloads, &new.admin);
+    // The store is opened for a pool.
+    let same_pools =
+        old.clients.iter().all(|(name, old)| new.clients.get(name).is_none_or(|new| new.pool == old.pool));
     let same = [
         ("gateway.name", *name == gateway.name),
         ("gateway.state", *state == gateway.state),
@@ -146,6 +158,7 @@ fn fixed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("admin.directory", *directory == admin.directory),
         ("admin.read_group", *read_group == admin.read_group),
         ("admin.write_group", *write_group == admin.write_group),
+        ("clients.NAME.pool", same_pools),
         ("metrics.listen", old.metrics == new.metrics),
         ("log.format", old.log.json == new.log.json),
     ];

@@ -79,6 +79,7 @@ impl Gateway {
     pub(super) fn reload(&mut self, new: Config) -> Result<Reloaded, String> {
         let mut plan = Plan::new(&self.config, &new)?;
         let changed = plan.describe();
+        let clients = self.prepare_clients(&new)?;
         plan.retry(self.faults.keys(), &self.config, &new);
         let mut reload = Reload {
             before: Network::of(&self.config),
@@ -101,7 +102,7 @@ impl Gateway {
             return Err(error);
         }
         journal.keep();
-        let (faults, lost) = reload.commit();
+        let (mut faults, lost) = reload.commit();
         // Each was made anew, or is not wanted any more.
         self.ended.clear();
         self.lost.clear();
@@ -112,6 +113,7 @@ impl Gateway {
             let config = self.config.macsec.remove(&name);
             self.lost.insert(name, Lost { config, ..lost });
         }
+        faults.extend(self.commit_clients(clients));
         let told = faults.iter().map(|(_, fault)| fault.clone()).collect();
         self.faults.clear();
         for (name, fault) in faults {

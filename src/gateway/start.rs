@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow};
 use sd_notify::NotifyState;
 
+use super::clients;
 use super::guards::{self, Guards};
 use super::lock;
 use super::memory::Memory;
@@ -54,6 +55,10 @@ pub fn run(arguments: &Aditd) -> ExitCode {
         }
     };
     if arguments.check {
+        if let Err(wrong) = clients::check(&config) {
+            eprintln!("{wrong}");
+            return ExitCode::from(WRONG);
+        }
         println!("{}: all of it is right", arguments.config.display());
         return ExitCode::SUCCESS;
     }
@@ -115,6 +120,7 @@ fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals, guards: Gu
         config: nothing(&config),
         tunnels: BTreeMap::new(),
         links: BTreeMap::new(),
+        clients: BTreeMap::new(),
         terminators: BTreeMap::new(),
         leaving: Vec::new(),
         guards,
@@ -236,7 +242,8 @@ fn capabilities(config: &Config) -> Vec<Capability> {
         Carrier::Link(_) => None,
     });
     let tls = config.tls.values().flat_map(|tls| tls.listen.iter().map(std::net::SocketAddr::port));
-    let low = tunnels.chain(links).chain(tls).any(|port| LOW_PORTS.contains(&port));
+    let clients = config.clients.values().flat_map(|clients| &clients.listen).map(|address| address.port());
+    let low = tunnels.chain(links).chain(clients).chain(tls).any(|port| LOW_PORTS.contains(&port));
     let raw = carriers().any(|carrier| matches!(carrier, Carrier::Link(_)));
     let mut keep = vec![Capability::NetAdmin];
     keep.extend(low.then_some(Capability::NetBindService));

@@ -3,8 +3,8 @@
 use super::macsec::{Association, Channel, KeyAgreement, Link, Udp};
 use super::tls::{Backend, Certificate, ClientCertificates, Route};
 use super::{
-    Batches, Configuration, Macsec, OtherCipher, Owner, Peer, Privileges, SCHEMA, State, Status, Tls,
-    Wireguard, Worker,
+    Batches, Clients, Configuration, Macsec, OtherCipher, Owner, Peer, Privileges, SCHEMA, State, Status,
+    Tls, Wireguard, Worker,
 };
 
 /// Every field is set, and nothing twice.
@@ -75,6 +75,20 @@ pub(crate) fn full() -> Status {
         wireguard: [("wg0".to_owned(), wireguard)].into(),
         macsec: [("uplink".to_owned(), link(worker(7), warnings()))].into(),
         tls: [("web".to_owned(), tls(warnings()))].into(),
+        clients: [("wg0".to_owned(), clients(warnings()))].into(),
+    }
+}
+
+fn clients(warnings: Vec<String>) -> Clients {
+    Clients {
+        listen: vec!["[::]:8443".to_owned()],
+        leases: 3,
+        capacity: 253,
+        granted: 9,
+        refused: 4,
+        expired: 5,
+        ended: 1,
+        warnings,
     }
 }
 

@@ -19,7 +19,7 @@ use super::other_cipher::OtherCipher;
 use super::owners::{Owners, Verdict};
 use crate::clock;
 use crate::control::tallies;
-use crate::datapath::wireguard::{self, Note, Table};
+use crate::datapath::wireguard::{self, Access, Note, Table};
 use crate::datapath::{
     self, Handshake, Inbox, Letter, Path, Reason, Taken, Tally, Tracer, UNDER_LOAD, Worker,
 };
@@ -43,6 +43,10 @@ pub enum Command {
     Uapi(Request, SyncSender<Zeroizing<String>>),
     /// What the configuration file asks for.
     Configure(Vec<Change>, SyncSender<Errno>),
+    /// What leases ask for. Nobody waits for an answer: it is done in the order in which it comes.
+    Lease(Vec<Change>),
+    /// What clients reach, if there are rules for them.
+    Access(Option<Arc<Access>>),
     /// Take hold of a port that [`Change::ListenPort`] will name, or let go of it with `None`.
     Reserve(Option<u16>, SyncSender<io::Result<()>>),
     /// Everything there is to tell.
@@ -315,6 +319,14 @@ impl Device {
                 self.carry_out();
                 let _ = reply.send(done);
             }
+            Command::Lease(changes) => {
+                self.handle_set(changes, Owner::Lease);
+                self.carry_out();
+            }
+            Command::Access(access) => {
+                self.post(&Letter::Change(wireguard::Change::Access(access)));
+                self.workers.iter().for_each(Worker::wake);
+            }
             Command::Reserve(port, reply) => drop(reply.send(self.carrier.reserve(port))),
             Command::Report(reply) => drop(reply.send(self.report())),
             Command::Network(event) => return self.handle_network(event),
@@ -361,7 +373,7 @@ impl Device {
                     let has = |prefix| self.tunnel.owner_of(prefix);
                     for (prefix, owner) in self.owners.withhold(&key, &mut change, by, has) {
                         tracing::error!(
-                            "{}: peer {key} is not given {prefix}: peer {owner} of the configuration file has it",
+                            "{}: peer {key} is not given {prefix}: peer {owner} of the configuration file or of a lease has it",
                             self.name
                         );
                         done = Errno::NotPermitted;

@@ -1,6 +1,6 @@
 //! Who made which peer. Nobody takes away what another owner made: neither a reload what `wg set` added, nor `wg syncconf`
 //! what the configuration file says. An allowed IP has one peer at a time, so to give it to another peer is to take it away:
-//! the file may, nobody else may take one of the file's.
+//! the file may, and leases may from `wg`; nobody takes one from who comes before him.
 
 use std::collections::HashMap;
 
@@ -23,9 +23,9 @@ impl Owners {
     /// Looks at a change before it is made, and takes note of it.
     pub(super) fn admit(&mut self, change: &Change, by: Owner) -> Verdict {
         match change {
-            // Everybody may change anything of a peer; the file makes a peer that it names its own.
             Change::Peer(key, change) => {
-                if by == Owner::File && !change.update_only {
+                // Everybody may change anything of a peer. Who comes before its owner makes it his own.
+                if by < self.of(key) && !change.update_only {
                     self.0.insert(*key, by);
                 }
                 Verdict::Go
@@ -43,7 +43,7 @@ impl Owners {
         }
     }
 
-    /// Takes out of a peer's change the allowed IPs that it would take away from another peer, of the file, and returns them
+    /// Takes out of a peer's change the allowed IPs that it would take away from a peer of somebody who comes first, and returns them
     /// with that peer. `has` tells which peer has exactly that range now.
     pub(super) fn withhold(
         &self,
@@ -57,7 +57,7 @@ impl Owners {
             return withheld;
         }
         change.allowed_ips.retain(|(add, prefix)| {
-            let other = has(*prefix).filter(|other| *add && other != key && self.of(other) == Owner::File);
+            let other = has(*prefix).filter(|other| *add && other != key && self.of(other) < by);
             withheld.extend(other.map(|other| (*prefix, other)));
             other.is_none()
         });
@@ -135,6 +135,34 @@ mod tests {
         assert_eq!(withheld(&owners, &KEY, Owner::Uapi, wanted()), (vec![], 2), "it is its own");
         let gives_back = PeerChange { allowed_ips: vec![(false, ours)], ..PeerChange::default() };
         assert_eq!(withheld(&owners, &other, Owner::Uapi, gives_back), (vec![], 1));
+    }
+
+    #[test]
+    fn a_peer_of_a_lease_is_taken_away_neither_by_the_file_nor_by_wg() {
+        let mut owners = Owners::default();
+        assert_eq!(owners.admit(&peer(), Owner::Lease), Verdict::Go);
+        assert_eq!(owners.admit(&peer(), Owner::Uapi), Verdict::Go);
+        for by in [Owner::File, Owner::Uapi] {
+            assert_eq!(owners.admit(&Change::RemovePeer(KEY), by), Verdict::Refuse);
+            assert_eq!(owners.admit(&Change::ReplacePeers, by), Verdict::OwnOnly);
+        }
+        assert_eq!(owners.admit(&peer(), Owner::File), Verdict::Go);
+        assert_eq!(owners.of(&KEY), Owner::File, "the file has the last word");
+        assert_eq!(owners.admit(&Change::RemovePeer(KEY), Owner::Lease), Verdict::Refuse);
+    }
+
+    #[test]
+    fn a_leased_address_goes_to_no_peer_of_wg_and_one_of_wg_to_a_lease() {
+        let leased: Prefix = "10.9.0.2/32".parse().unwrap();
+        let other = PublicKey::from_bytes([8; 32]);
+        let mut owners = Owners::default();
+        owners.admit(&peer(), Owner::Lease);
+        let withheld = |key, by, holder| {
+            let mut change = PeerChange { allowed_ips: vec![(true, leased)], ..PeerChange::default() };
+            owners.withhold(&key, &mut change, by, |_| Some(holder)).len()
+        };
+        assert_eq!(withheld(other, Owner::Uapi, KEY), 1);
+        assert_eq!(withheld(KEY, Owner::Lease, other), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use adit_wireguard::uapi::Change;
 use super::Command;
 use crate::control::ended::Ended;
 use crate::datapath::Inbox;
-use crate::datapath::wireguard::Note;
+use crate::datapath::wireguard::{Access, Note};
 use crate::status;
 
 /// How long the control thread may take to answer. It does nothing that waits, but for handshakes and large changes.
@@ -46,6 +46,21 @@ impl Remote {
             0 => Ok(()),
             code => Err(io::Error::from_raw_os_error(code.saturating_neg())),
         }
+    }
+
+    /// Makes changes that leases ask for, in the order in which this is called. It does not wait for them.
+    pub fn lease(&self, changes: Vec<Change>) {
+        self.inbox.command(Command::Lease(changes));
+    }
+
+    /// Has rules of access kept from now on, or none.
+    pub fn limit(&self, access: Option<Access>) {
+        self.inbox.command(Command::Access(access.map(Arc::new)));
+    }
+
+    /// Whether both are of the same interface: not of the same name, but the same one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inbox, &other.inbox)
     }
 
     /// Takes hold of a UDP port, so that to change to it cannot fail any more; lets go of it with `None`.

@@ -79,6 +79,7 @@ fn sample() -> Status {
         wireguard: BTreeMap::from([("wg0".into(), wg0), ("wg1".into(), wg1)]),
         macsec: BTreeMap::new(),
         tls: BTreeMap::new(),
+        clients: BTreeMap::new(),
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use adit_wireguard::message::Message;
 use adit_wireguard::{AllowedIps, Endpoint, PeerId, Session, Traffic, View};
 
+use super::Access;
+
 /// A change to a worker's table.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -22,6 +24,8 @@ pub enum Change {
     Confirmed(Arc<Session>),
     /// Who has which addresses.
     Routes(Arc<AllowedIps<PeerId>>),
+    /// What clients reach, if there are rules for them.
+    Access(Option<Arc<Access>>),
 }
 
 /// A worker's own table.
@@ -30,6 +34,7 @@ pub struct Table {
     peers: HashMap<PeerId, Peer>,
     sessions: HashMap<u32, Arc<Session>>,
     routes: Arc<AllowedIps<PeerId>>,
+    access: Option<Arc<Access>>,
     edition: u64,
 }
 
@@ -61,6 +66,7 @@ impl Table {
             Change::Edition(edition) => self.edition = edition,
             Change::Confirmed(session) => self.confirm(&session),
             Change::Routes(routes) => self.routes = routes,
+            Change::Access(access) => self.access = access,
         }
     }
 
@@ -73,6 +79,11 @@ impl Table {
         {
             *current = session.clone();
         }
+    }
+
+    /// What clients reach, if there are rules for them.
+    pub(super) fn access(&self) -> Option<&Access> {
+        self.access.as_deref()
     }
 
     /// The edition of the sessions to send with.

@@ -1,0 +1,203 @@
+//! `aditctl client`: it asks the daemon, which has the store.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use adit_noise::PrivateKey;
+use anyhow::{Context, Result, bail};
+use hyper::Method;
+use serde::Deserialize;
+use time::OffsetDateTime;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::client::{ANSWER, Answer, Client, Role};
+use super::client_arguments::{ClientCommand, Invite, List, Profile, Remove, Tunnel};
+use super::client_profile::Lease;
+use super::client_qr;
+use super::output;
+use super::paint::{escape, lines};
+use crate::pki::moment;
+
+/// Does what the operator asked for.
+///
+/// # Errors
+/// In words for the operator.
+pub(super) async fn run(client: &Client, command: &ClientCommand) -> Result<()> {
+    match command {
+        ClientCommand::Invite(invite) => self::invite(client, invite).await,
+        ClientCommand::List(list) => self::list(client, list).await,
+        ClientCommand::Remove(remove) => self::remove(client, remove).await,
+        ClientCommand::Profile(profile) => self::profile(client, profile).await,
+    }
+}
+
+async fn ask(client: &Client, role: Role, method: Method, path: &str) -> Result<Answer> {
+    let answer = client.ask(role, method, path, ANSWER).await?;
+    if !answer.status.is_success() {
+        bail!("{}", lines(&answer.complaint()));
+    }
+    Ok(answer)
+}
+
+/// A path with what stands behind `?`.
+fn path(path: &str, name: Option<&str>, time: Option<Duration>, tunnel: &Tunnel) -> String {
+    let name = name.map(|name| format!("name={name}"));
+    let time = time.map(|time| format!("seconds={}", time.as_secs()));
+    let tunnel = tunnel.tunnel.as_ref().map(|tunnel| format!("tunnel={tunnel}"));
+    let parts: Vec<_> = [name, time, tunnel].into_iter().flatten().collect();
+    if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
+}
+
+/// What an invitation is answered with.
+#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
+struct Invitation {
+    tunnel: String,
+    token: String,
+    url: String,
+    until: u64,
+}
+
+async fn invite(client: &Client, invite: &Invite) -> Result<()> {
+    let path = path("/v1/clients/invite", Some(invite.name.as_str()), Some(invite.expires), &invite.tunnel);
+    let answer = ask(client, Role::Write, Method::POST, &path).await?;
+    if invite.json {
+        output::write(&answer.body)?;
+        return output::write(b"\n");
+    }
+    let invitation: Invitation =
+        serde_json::from_slice(&answer.body).context("the daemon's answer is no invitation")?;
+    let Invitation { tunnel, token, url, until } = &invitation;
+    let (tunnel, url) = (escape(tunnel), escape(url));
+    let name = &invite.name;
+    let mut text = Zeroizing::new(format!(
+        "{}\n\nIt lets {name} enrol for {tunnel} once, until {}, and is not shown again:\n\n    adit enroll {url} --token {}\n",
+        escape(token),
+        when(*until),
+        escape(token)
+    ));
+    if std::io::stdout().is_terminal() {
+        let code = Zeroizing::new(format!("{url}/#{}", escape(token)));
+        if let Some(code) = client_qr::code(&code).map(Zeroizing::new) {
+            text.push('\n');
+            text.push_str(&code);
+        }
+    }
+    output::write(text.as_bytes())
+}
+
+/// A lease in the list.
+#[derive(Deserialize)]
+struct Listed {
+    name: String,
+    public_key: String,
+    addresses: Vec<String>,
+    until: u64,
+    certificate: bool,
+}
+
+/// A tunnel in the list.
+#[derive(Deserialize)]
+struct Leases {
+    capacity: u64,
+    leases: Vec<Listed>,
+}
+
+async fn list(client: &Client, list: &List) -> Result<()> {
+    let answer = ask(client, Role::Read, Method::GET, &path("/v1/clients", None, None, &list.tunnel)).await?;
+    if list.json {
+        output::write(&answer.body)?;
+        return output::write(b"\n");
+    }
+    let tunnels: std::collections::BTreeMap<String, Leases> =
+        serde_json::from_slice(&answer.body).context("the daemon's answer is no list of clients")?;
+    output::write(shown(&tunnels).as_bytes())
+}
+
+fn shown(tunnels: &std::collections::BTreeMap<String, Leases>) -> String {
+    let mut text = String::new();
+    for (tunnel, Leases { capacity, leases }) in tunnels {
+        text += &format!("{}: {} of {capacity} leases\n", escape(tunnel), leases.len());
+        let rows = leases.iter().map(|lease| {
+            let by = if lease.certificate { "certificate" } else { "token" };
+            let addresses =
+                lease.addresses.iter().map(|address| escape(address)).collect::<Vec<_>>().join(" ");
+            [
+                escape(&lease.name).into_owned(),
+                addresses,
+                when(lease.until),
+                by.to_owned(),
+                escape(&lease.public_key).into_owned(),
+            ]
+        });
+        let rows: Vec<_> = rows.collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: [usize; 5] = std::array::from_fn(width);
+        for row in &rows {
+            let cells: Vec<_> =
+                row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+            text += &format!("  {}\n", cells.join("  ").trim_end());
+        }
+    }
+    if text.is_empty() { "no tunnel has clients\n".to_owned() } else { text }
+}
+
+async fn remove(client: &Client, remove: &Remove) -> Result<()> {
+    let path = path("/v1/clients/remove", Some(remove.name.as_str()), None, &remove.tunnel);
+    ask(client, Role::Write, Method::POST, &path).await?;
+    output::write(format!("{} is forgotten and cut off\n", remove.name).as_bytes())
+}
+
+async fn profile(client: &Client, profile: &Profile) -> Result<()> {
+    let private = profile.generate_key.then(PrivateKey::generate);
+    let public = private.as_ref().map(PrivateKey::public).or(profile.public_key);
+    let public = public.context("--public-key or --generate-key is needed")?;
+    let path = path("/v1/clients/profile", Some(profile.name.as_str()), Some(profile.lease), &profile.tunnel);
+    let path = format!("{path}&key={}", public.to_base64());
+    let answer = ask(client, Role::Write, Method::POST, &path).await?;
+    let lease: Lease = serde_json::from_slice(&answer.body).context("the daemon's answer is no lease")?;
+    let text = lease.profile(private.as_ref());
+    output::write(text.as_bytes())?;
+    if std::io::stdout().is_terminal()
+        && let Some(code) = client_qr::code(&text).map(Zeroizing::new)
+    {
+        output::write(b"\n")?;
+        output::write(code.as_bytes())?;
+    }
+    eprintln!("its lease ends {}", when(lease.until));
+    Ok(())
+}
+
+/// A time for people.
+fn when(seconds: u64) -> String {
+    let time =
+        i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    time.map_or_else(|| "never".to_owned(), moment)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leases_are_listed_in_columns() {
+        let tunnels = serde_json::from_value(serde_json::json!({
+            "wg0": { "capacity": 253, "leases": [
+                { "name": "alice", "public_key": "A=", "addresses": ["10.9.0.2", "fd09::2"], "since": 1, "until": 1_795_000_000, "certificate": false },
+                { "name": "bob-phone", "public_key": "B=", "addresses": ["10.9.0.3", "fd09::3"], "since": 1, "until": 1_795_003_600, "certificate": true },
+            ]},
+        }));
+        let expected = "wg0: 2 of 253 leases\n  \
+            alice      10.9.0.2 fd09::2  2026-11-18T11:06:40Z  token        A=\n  \
+            bob-phone  10.9.0.3 fd09::3  2026-11-18T12:06:40Z  certificate  B=\n";
+        assert_eq!(shown(&tunnels.unwrap()), expected);
+        assert_eq!(shown(&std::collections::BTreeMap::new()), "no tunnel has clients\n");
+    }
+
+    #[test]
+    fn what_is_asked_for_stands_behind_the_question_mark() {
+        let tunnel = Tunnel { tunnel: Some("wg0".into()) };
+        let asked = path("/v1/clients/invite", Some("a+b@c"), Some(Duration::from_secs(60)), &tunnel);
+        assert_eq!(asked, "/v1/clients/invite?name=a+b@c&seconds=60&tunnel=wg0");
+        assert_eq!(path("/v1/clients", None, None, &Tunnel { tunnel: None }), "/v1/clients");
+    }
+}

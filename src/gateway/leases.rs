@@ -1,0 +1,267 @@
+//! Leases as peers of a tunnel: a peer comes with its lease and goes with it.
+//!
+//! The store says what is true, in the order of its answers; each is passed on to the tunnel's control thread at once, without
+//! waiting for it. So nobody has a lease without being a peer, or is one without a lease, for longer than that takes.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use adit_noise::PublicKey;
+use adit_wireguard::uapi::Change as PeersChange;
+use adit_wireguard::{PeerChange, Prefix};
+
+use crate::clock;
+use crate::control::Remote;
+use crate::datapath::wireguard::Access;
+use crate::enrolment::{Peers, Problem, Service};
+use crate::store::{Change, Done, Embedded, Error, Identity, Lease, Store, Wall};
+
+/// Where an operator deals with the clients of a tunnel.
+#[derive(Clone)]
+pub struct Desk {
+    /// Their leases.
+    pub leases: Arc<Leases>,
+    /// Who grants them.
+    pub service: Arc<Service>,
+    /// How many there can be.
+    pub capacity: u32,
+    /// The port of the API.
+    pub port: u16,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("leases", &self.leases).finish_non_exhaustive()
+    }
+}
+
+/// Leases that are ended in one change of the store.
+const TOGETHER: usize = 1_024;
+
+/// The leases of one tunnel.
+#[derive(Debug)]
+pub struct Leases {
+    tunnel: String,
+    store: Arc<Embedded>,
+    place: Mutex<Place>,
+    /// What became of leases.
+    pub(super) tally: Tally,
+}
+
+/// Where the peers are.
+#[derive(Debug, Default)]
+struct Place {
+    remote: Option<Remote>,
+    /// Whose each key is.
+    holders: HashMap<PublicKey, Identity>,
+    /// Keys of peers in the configuration file, which has the last word.
+    reserved: HashSet<PublicKey>,
+}
+
+/// Counters since the start.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    pub(super) granted: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) expired: AtomicU64,
+    pub(super) ended: AtomicU64,
+}
+
+/// Why leases are over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Why {
+    Expired,
+    Ended,
+}
+
+impl Leases {
+    pub(super) fn new(tunnel: &str, store: Embedded) -> Self {
+        Self {
+            tunnel: tunnel.to_owned(),
+            store: Arc::new(store),
+            place: Mutex::default(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Embedded> {
+        &self.store
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.place().holders.len()
+    }
+
+    /// Whose lease a peer is.
+    pub(super) fn holder(&self, key: &PublicKey) -> Option<Identity> {
+        self.place().holders.get(key).cloned()
+    }
+
+    /// Makes every lease a peer of this tunnel, and has its rules kept; before anything can be granted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn attach(
+        &self,
+        remote: Remote,
+        access: Access,
+        reserved: HashSet<PublicKey>,
+        now: Wall,
+    ) -> Result<(), Error> {
+        let mut place = self.place();
+        let mut leases = Vec::new();
+        self.store.leases(&mut |lease| leases.push(lease))?;
+        leases.retain(|lease| lease.until > now && !reserved.contains(&lease.key));
+        remote.limit(Some(access));
+        remote.lease(leases.iter().map(peer).collect());
+        let holders = leases.into_iter().map(|lease| (lease.key, lease.identity)).collect();
+        *place = Place { remote: Some(remote), holders, reserved };
+        Ok(())
+    }
+
+    /// Whether the leases are peers of this tunnel, beside these of its configuration.
+    pub(super) fn is_attached(&self, remote: &Remote, reserved: &HashSet<PublicKey>) -> bool {
+        let place = self.place();
+        place.remote.as_ref().is_some_and(|there| there.is_same(remote)) && place.reserved == *reserved
+    }
+
+    /// Takes the peers away. The leases stay in the store.
+    pub(super) fn detach(&self) {
+        let place = std::mem::take(&mut *self.place());
+        if let Some(remote) = place.remote {
+            remote.lease(place.holders.keys().map(|key| PeersChange::RemovePeer(*key)).collect());
+            remote.limit(None);
+        }
+    }
+
+    /// Has everything that is over ended.
+    pub(super) fn expire(self: &Arc<Self>) {
+        let leases = self.clone();
+        let done = move |done: Result<Done, Error>| match done {
+            Ok(Done::Ended { leases: over, more }) => {
+                leases.over(&over, Why::Expired);
+                if more {
+                    leases.expire();
+                }
+            }
+            Ok(Done::Invited | Done::Leased { .. }) => {}
+            // It comes again.
+            Err(error) => tracing::error!("{}: leases that are over: {error}", leases.tunnel),
+        };
+        self.store.submit(Change::Expire { most: TOGETHER }, clock::both().wall.as_secs(), Box::new(done));
+    }
+
+    /// Ends the leases whose certificates were revoked.
+    pub(super) fn revoke(self: &Arc<Self>, is_revoked: impl Fn(&[u8]) -> bool) {
+        let mut revoked = Vec::new();
+        let read = self.store.leases(&mut |lease| {
+            if !lease.certificate.is_empty() && is_revoked(&lease.certificate) {
+                revoked.push(lease.identity);
+            }
+        });
+        if let Err(error) = read {
+            tracing::error!("{}: {error}", self.tunnel);
+        }
+        for identity in revoked {
+            let (leases, name) = (self.clone(), identity.clone());
+            let done = move |done| {
+                tracing::info!("{}: {name}: its certificate was revoked", leases.tunnel);
+                leases.ended(done);
+            };
+            let change = Change::End { identity, why: "its certificate was revoked".to_owned() };
+            self.store.submit(change, clock::both().wall.as_secs(), Box::new(done));
+        }
+    }
+
+    /// Forgets an identity: its lease, its key and its invitations.
+    ///
+    /// # Errors
+    /// There is none, or the store failed.
+    pub fn remove(self: &Arc<Self>, identity: Identity) -> Result<(), Error> {
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
+        let leases = self.clone();
+        let done = move |done: Result<Done, Error>| {
+            let told = done.map(|done| leases.ended(Ok(done)));
+            drop(send.send(told));
+        };
+        self.store.submit(Change::Remove { identity }, clock::both().wall.as_secs(), Box::new(done));
+        receive.recv().unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Takes note of what was ended.
+    fn ended(&self, done: Result<Done, Error>) {
+        match done {
+            Ok(Done::Ended { leases, .. }) => self.over(&leases, Why::Ended),
+            Ok(Done::Invited | Done::Leased { .. }) => {}
+            Err(error) => tracing::error!("{}: {error}", self.tunnel),
+        }
+    }
+
+    /// Takes the peers of leases away that are over.
+    fn over(&self, leases: &[Lease], why: Why) {
+        if leases.is_empty() {
+            return;
+        }
+        let mut place = self.place();
+        for lease in leases {
+            place.holders.remove(&lease.key);
+            tracing::info!("{}: the lease of {} is over", self.tunnel, lease.identity);
+        }
+        let counter = match why {
+            Why::Expired => &self.tally.expired,
+            Why::Ended => &self.tally.ended,
+        };
+        counter.fetch_add(leases.len() as u64, Ordering::Relaxed);
+        if let Some(remote) = &place.remote {
+            remote.lease(leases.iter().map(|lease| PeersChange::RemovePeer(lease.key)).collect());
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Peers for Leases {
+    fn granted(&self, lease: &Lease, before: Option<PublicKey>) {
+        let mut place = self.place();
+        self.tally.granted.fetch_add(1, Ordering::Relaxed);
+        let mut changes = Vec::with_capacity(2);
+        if let Some(before) = before {
+            place.holders.remove(&before);
+            changes.push(PeersChange::RemovePeer(before));
+        }
+        changes.push(peer(lease));
+        place.holders.insert(lease.key, lease.identity.clone());
+        if let Some(remote) = &place.remote {
+            remote.lease(changes);
+        }
+        tracing::info!("{}: {} has a lease until {}", self.tunnel, lease.identity, lease.until);
+    }
+
+    fn refused(&self, source: IpAddr, problem: &Problem) {
+        self.tally.refused.fetch_add(1, Ordering::Relaxed);
+        // Whoever goes on after that is not worth a line each time.
+        if !matches!(problem, Problem::TooMany(_)) {
+            tracing::info!("{}: {source} was refused: {}", self.tunnel, problem.word());
+        }
+    }
+}
+
+/// The peer that a lease is: its addresses, and no more.
+fn peer(lease: &Lease) -> PeersChange {
+    let addresses = lease.v4.map(IpAddr::from).into_iter().chain(lease.v6.map(IpAddr::from));
+    let change = PeerChange {
+        preshared_key: Some(lease.preshared.clone()),
+        replace_allowed_ips: true,
+        allowed_ips: addresses.map(|address| (true, Prefix::from(address))).collect(),
+        ..PeerChange::default()
+    };
+    PeersChange::Peer(lease.key, change)
+}
