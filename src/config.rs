@@ -202,4 +202,5 @@ pub enum EndpointName {
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;

@@ -3,11 +3,11 @@
 //! `docs/status.schema.json` is made from these types. Fields are added, never renamed or removed, while [`SCHEMA`] stays.
 
 pub mod macsec;
-pub mod tls;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
 mod schema_tests;
+pub mod tls;
 
 use std::collections::BTreeMap;
 

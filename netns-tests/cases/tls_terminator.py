@@ -212,6 +212,9 @@ def backends(net):
     web["route"]["app"]["backend"] = ["127.0.0.1:9", "127.0.0.1:8080"]
     a.reload()
     assert [curl(a) for _ in range(6)] == [(0, "app")] * 6
+    # Also what came close behind the handshake: a request of curl's has at least 70 bytes.
+    received = a.status()["tls"]["web"]["received_bytes"]
+    assert received >= 6 * 70, received
     told = {one["address"]: one for one in a.status()["tls"]["web"]["routes"]["app"]["backends"]}
     assert told["127.0.0.1:9"]["failing"] and told["127.0.0.1:8080"]["connections"] >= 6, told
     assert "the backend 127.0.0.1:9 of route app refused" in a.ctl("status")[1]

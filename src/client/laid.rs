@@ -105,9 +105,12 @@ pub(super) fn left(places: &Places, name: &str) -> Vec<String> {
         ));
     }
     if let Some(laid) = Laid::of(places, name) {
-        if laid.network.routes().next().is_some() {
-            let routes: Vec<_> = laid.network.routes().collect();
-            words.push(format!("what is meant for {} is held back", routes.join(", ")));
+        let guarded: Vec<_> = laid.network.guarded().collect();
+        if !guarded.is_empty() {
+            words.push(format!("what is meant for {} is held back", guarded.join(", ")));
+        }
+        if laid.network.is_full() && !laid.kill_switch {
+            words.push("nothing holds back what was meant for its full tunnel, which leaves in clear".into());
         }
         if laid.dns.is_some_and(|keeper| keeper != Keeper::Resolved) {
             words.push("name servers are still those of the site".into());

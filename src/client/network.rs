@@ -130,6 +130,11 @@ impl Network {
         self.routes.iter().map(|way| way.destination.as_str())
     }
 
+    /// What is held back when the tunnel is gone, as text.
+    pub(super) fn guarded(&self) -> impl Iterator<Item = &str> {
+        self.guards.iter().map(|way| way.destination.as_str())
+    }
+
     fn addresses(&self) -> impl Iterator<Item = InterfaceAddress> {
         self.addresses.iter().filter_map(|address| address.parse().ok())
     }

@@ -32,9 +32,9 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// None is under way. A lease without end needs none.
+    /// None is under way.
     #[must_use]
-    pub(super) fn new(_lease: Option<&Lease>) -> Self {
+    pub(super) fn new() -> Self {
         Self { asking: None, pause: FIRST_PAUSE, again: None, error: None }
     }
 
@@ -167,7 +167,7 @@ mod tests {
         // Nobody listens there: the answer comes at once.
         lease.url = "https://127.0.0.1:1".into();
         lease.ca = Some("/dev/null".into());
-        let mut renewal = Renewal::new(Some(&lease));
+        let mut renewal = Renewal::new();
         let mut now = Time::from_nanos(1_000_000_000_000);
         let key = &profile.private_key;
         assert!(renewal.poll(key, &lease, 1_600, now).is_none() && renewal.asking.is_none(), "too early");

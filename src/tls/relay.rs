@@ -96,7 +96,9 @@ impl Relay {
 
     /// Runs until both streams ended, or one broke.
     pub(super) async fn run(mut self, counters: &Counters) -> Ended {
-        let result = match self.begin() {
+        let begun = self.begin();
+        counters.upward.add(self.up.bytes);
+        let result = match begun {
             Ok(()) => std::future::poll_fn(|cx| self.poll(cx, counters)).await,
             Err(failure) => Err(failure),
         };

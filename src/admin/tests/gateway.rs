@@ -135,6 +135,7 @@ fn answer(requests: &Receiver<Request>, script: &Mutex<Script>) {
                 drop(reply.send(script.reload.clone()));
             }
             Request::Trace(reply) => drop(reply.send(script.sources.clone())),
+            Request::Clients(reply) => drop(reply.send(Default::default())),
             Request::Stop => return,
         }
     }
