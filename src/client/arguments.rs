@@ -54,7 +54,7 @@ pub enum Command {
     ///
     /// The private key is made here and stays here. While the tunnel is up its lease is renewed before it ends.
     ///
-    /// Example: adit enroll https://gate.example.org --token-file invitation && adit up
+    /// Example: `adit enroll https://gate.example.org --token-file invitation && adit up`
     Enroll(Enroll),
     /// Set the tunnel up
     ///
