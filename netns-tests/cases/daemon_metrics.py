@@ -165,7 +165,9 @@ def prometheus(net):
         for title, query in queries:
             answer = ask("query", query=query)
             assert answer["status"] == "success", f"{title}: {query}: {answer}"
-            if not answer["data"]["result"]:
+            # These gateways have neither links nor TLS: of those, the query alone is looked at.
+            elsewhere = "adit_macsec_" in query or "adit_tls_" in query
+            if not answer["data"]["result"] and not elsewhere:
                 empty[title] = query
         return not empty
 
