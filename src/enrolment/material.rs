@@ -114,7 +114,7 @@ impl Paths {
             [&self.certificate, &self.private_key].into_iter().chain(&self.authorities).chain(&self.revoked);
         let stamp = |path: &PathBuf| {
             let found = std::fs::metadata(path).ok()?;
-            Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+            Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
         };
         Stamp(files.map(|path| (path.clone(), stamp(path))).collect())
     }
@@ -124,7 +124,7 @@ impl Paths {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Stamp(Vec<(PathBuf, Option<Inode>)>);
 
-/// Device, number, size, and when it was last written, in seconds and nanoseconds.
+/// Device, number, size, and when it or its owner was last changed, in seconds and nanoseconds.
 type Inode = (u64, u64, u64, i64, i64);
 
 fn note(findings: &mut Vec<String>, path: &Path, found: &Findings) {

@@ -213,10 +213,11 @@ impl Watched {
         if stamp == self.stamp {
             return;
         }
-        self.stamp = stamp;
         match Material::load(&self.paths, clock::both().wall.as_secs()) {
             Ok(material) => {
                 tracing::info!("certificates of the enrolment API were read again");
+                // Only now: what cannot be read is tried again and again.
+                self.stamp = stamp;
                 self.findings = material.findings().to_vec();
                 let material = Arc::new(material);
                 let service = serving.load().service.clone();
@@ -225,8 +226,10 @@ impl Watched {
             }
             Err(wrong) => {
                 let wrong = format!("{wrong}; what was read before stays in use");
-                tracing::error!("{wrong}");
-                self.findings = vec![wrong];
+                if self.findings.first() != Some(&wrong) {
+                    tracing::error!("{wrong}");
+                    self.findings = vec![wrong];
+                }
             }
         }
     }
