@@ -24,6 +24,8 @@ mod material;
 mod message;
 mod problem;
 mod server;
+#[cfg(test)]
+mod server_tests;
 mod service;
 
 pub use limits::Limits;
