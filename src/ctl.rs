@@ -4,6 +4,7 @@
 mod client;
 mod client_arguments;
 mod client_commands;
+mod client_list;
 mod client_profile;
 mod client_qr;
 mod command;

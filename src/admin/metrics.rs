@@ -27,7 +27,7 @@ use self::exposition::{Exposition, Labels, Value};
 use self::process::Process;
 use crate::config;
 use crate::datapath::Reason;
-use crate::status::{Batches, Macsec, State, Status, Wireguard, Worker};
+use crate::status::{Batches, Clients, Macsec, State, Status, Wireguard, Worker};
 
 /// The content type of [`render`].
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -95,6 +95,7 @@ impl Collector for Metrics {
         self.batches(&mut out)?;
         self.links(&mut out)?;
         self.terminators(&mut out)?;
+        self.clients(&mut out)?;
         self.gateway(&mut out)?;
         self.process(&mut out)
     }
@@ -190,6 +191,27 @@ impl Metrics {
             })
         });
         out.histograms("adit_batch_packets", "Packets that were sealed or opened in one go", all)
+    }
+
+    fn clients(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let clients = &self.status.clients;
+        let each = |of: fn(&Clients) -> u64| {
+            clients.iter().map(move |(name, it)| (labels(name), Value::Whole(of(it))))
+        };
+        out.gauge("adit_client_leases", "Leases of clients that count now", each(|it| it.leases))?;
+        out.gauge("adit_client_lease_capacity", "Leases that there can be", each(|it| it.capacity))?;
+        out.counter("adit_client_leases_granted", "Leases granted or renewed", each(|it| it.granted))?;
+        out.counter(
+            "adit_client_requests_refused",
+            "Requests of clients that were refused",
+            each(|it| it.refused),
+        )?;
+        out.counter("adit_client_leases_expired", "Leases that ran out", each(|it| it.expired))?;
+        out.counter(
+            "adit_client_leases_ended",
+            "Leases that were ended by an operator, or with a certificate that was revoked",
+            each(|it| it.ended),
+        )
     }
 
     fn gateway(&self, out: &mut Exposition<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::status::{Batches, Privileges, State, Status, Wireguard, Worker};
 
+use super::client_list;
 use super::explain::explain;
 use super::link;
 use super::paint::{Paint, escape};
@@ -31,6 +32,10 @@ pub(super) fn render(status: &Status, tunnel: Option<&str>, paint: Paint) -> Str
     for (name, one) in status.macsec.iter().filter(|(name, _)| wanted(name)) {
         text.blank();
         link::show(&mut text, name, one, status.now);
+    }
+    for (name, one) in status.clients.iter().filter(|(name, _)| wanted(name)) {
+        text.blank();
+        client_list::show(&mut text, name, one);
     }
     for (name, one) in status.tls.iter().filter(|(name, _)| wanted(name)) {
         text.blank();
@@ -117,6 +122,9 @@ fn warnings(text: &mut Text, status: &Status, wanted: &dyn Fn(&String) -> bool) 
     }
     for (name, one) in status.macsec.iter().filter(|(name, _)| wanted(name)) {
         all.extend(one.warnings.iter().map(|words| (name.clone(), words)));
+    }
+    for (name, one) in status.clients.iter().filter(|(name, _)| wanted(name)) {
+        all.extend(one.warnings.iter().map(|words| (format!("{name}, clients"), words)));
     }
     for (name, one) in status.tls.iter().filter(|(name, _)| wanted(name)) {
         all.extend(one.warnings.iter().map(|words| (name.clone(), words)));
