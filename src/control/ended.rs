@@ -16,6 +16,16 @@ pub enum Ended {
     Asked,
 }
 
+impl Ended {
+    /// Why what tells it here ended, if it did.
+    pub(super) fn told(to: &mpsc::Receiver<Self>) -> Option<Self> {
+        match to.try_recv() {
+            Err(mpsc::TryRecvError::Empty) => None,
+            ended => Some(ended.unwrap_or(Self::Asked)),
+        }
+    }
+}
+
 /// Says that a thread ended, however it did: the interface ends with it.
 #[derive(Debug)]
 pub(super) struct Farewell(mpsc::Sender<Ended>, Ended);

@@ -1,6 +1,7 @@
 //! What drives the protocols: one thread for each interface, which owns the control half and tells the workers.
 
 mod ended;
+mod load;
 pub mod macsec;
 mod monitor;
 mod name;

@@ -1,6 +1,6 @@
 //! The UDP carrier: one socket for both families, with trains in one system call where the kernel can.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -144,6 +144,21 @@ impl UdpSocket {
         let segment = if stride < bytes.len() { u16::try_from(stride).ok() } else { None };
         let ancillary = Ancillary { segment, ecn: ecn as u8, local: path.local };
         msg::send(self.socket.as_fd(), self.v6, path.remote, bytes, &ancillary)
+    }
+
+    /// Sends one datagram that is worth more than the data which fills the socket: waits a little for room, and goes from
+    /// another address if its own is gone.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn send_alone(&self, mut path: Udp, datagram: &[u8], ecn: Ecn) -> io::Result<()> {
+        loop {
+            match self.send(&path, datagram, datagram.len(), ecn) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && self.wait_for_room() => {}
+                Err(_) if path.local.is_some() => path.local = None,
+                sent => return sent,
+            }
+        }
     }
 
     /// Receives one datagram, or one train, into `buffer`, which should have room for 64 KiB.

@@ -139,7 +139,7 @@ impl Carrier {
                     Some(Path::Link | Path::Station(_)) | None => None,
                 };
                 let Some(path) = told.or_else(|| udp.remote.get()) else { return Ok(false) };
-                Ok(send(&udp.socket, path, message).map(|()| true)?)
+                Ok(udp.socket.send_alone(path, message, Ecn::NotEct).map(|()| true)?)
             }
             Self::Link(link) => {
                 let Some(listener) = &link.listener else { return Ok(false) };
@@ -240,17 +240,5 @@ impl OverLink {
         self.listener = tell.map(|tell| Listener::start(link.index, outer_tag, tell)).transpose()?;
         self.socket = Some(Arc::new(socket));
         Ok(true)
-    }
-}
-
-/// Sends one datagram. It waits a little for room, since a handshake is worth more than the data that fills the socket; and
-/// goes from another address if its own is gone.
-fn send(socket: &UdpSocket, mut path: Udp, datagram: &[u8]) -> io::Result<()> {
-    loop {
-        match socket.send(&path, datagram, datagram.len(), Ecn::NotEct) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && socket.wait_for_room() => {}
-            Err(_) if path.local.is_some() => path.local = None,
-            sent => return sent,
-        }
     }
 }

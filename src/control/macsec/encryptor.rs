@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::EndpointName;
 use crate::config::macsec::{self as config, Macsec};
 use crate::control::ended::{Ended, Farewell};
+use crate::control::load::Load;
 use crate::control::monitor;
 use crate::datapath::macsec::Port;
 use crate::datapath::{Setting, Tally, Tracer, Worker};
@@ -46,7 +47,6 @@ pub struct Setup<'a> {
 pub struct Encryptor {
     shared: Shared,
     ended: mpsc::Receiver<Ended>,
-    end: mpsc::Sender<Ended>,
     control: Option<thread::JoinHandle<()>>,
     index: u32,
 }
@@ -133,7 +133,7 @@ impl Encryptor {
             offloads,
             worker,
             born,
-            loaded_at: None,
+            load: Load::default(),
         };
         let farewell = Farewell::new(&end, Ended::DeviceGone);
         let control = thread::Builder::new().name("control".into()).spawn(move || {
@@ -141,7 +141,7 @@ impl Encryptor {
             station.run();
         });
         let control = Some(control.context("cannot start the control thread")?);
-        Ok(Self { shared, ended, end, control, index: device.index })
+        Ok(Self { shared, ended, control, index: device.index })
     }
 
     fn follow_lower(config: &Macsec, shared: &Shared) -> Result<Option<Link>> {
@@ -169,22 +169,13 @@ impl Encryptor {
     /// Why it ended, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {
-        match self.ended.try_recv() {
-            Err(mpsc::TryRecvError::Empty) => None,
-            ended => Some(ended.unwrap_or(Ended::Asked)),
-        }
+        Ended::told(&self.ended)
     }
 
     /// The number of its TAP device.
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
-    }
-
-    /// How often the device was set up.
-    #[must_use]
-    pub fn rises(&self) -> u32 {
-        self.shared.rises.load(Ordering::Relaxed)
     }
 
     /// Its dropped packets, to be watched.
@@ -196,7 +187,7 @@ impl Encryptor {
     /// A handle for other threads.
     #[must_use]
     pub fn remote(&self) -> Remote {
-        Remote { inbox: self.shared.inbox.clone(), end: self.end.clone() }
+        Remote { inbox: self.shared.inbox.clone() }
     }
 }
 

@@ -7,7 +7,6 @@ use std::sync::mpsc::{self, SyncSender};
 use std::time::Duration;
 
 use super::station::Command;
-use crate::control::ended::Ended;
 use crate::datapath::Inbox;
 use crate::datapath::macsec::Note;
 use crate::status;
@@ -19,20 +18,9 @@ const GLANCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Remote {
     pub(super) inbox: Arc<Inbox<Note, Command>>,
-    pub(super) end: mpsc::Sender<Ended>,
 }
 
 impl Remote {
-    /// Ends the link.
-    pub fn stop(&self) {
-        let _ = self.end.send(Ended::Asked);
-    }
-
-    /// Has the drop counters written to the log.
-    pub fn log_drops(&self) {
-        self.inbox.command(Command::LogDrops);
-    }
-
     /// Over UDP: the other end is reached there, by a name that was looked up.
     pub fn set_endpoint(&self, endpoint: SocketAddr) {
         self.inbox.command(Command::Endpoint(endpoint));

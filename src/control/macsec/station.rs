@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
@@ -15,9 +15,10 @@ use adit_noise::{Now, Time};
 use super::carrier::Carrier;
 use super::keys::{Keys, hex};
 use crate::clock;
+use crate::control::load::Load;
 use crate::control::tallies;
 use crate::datapath::macsec::{Change, Note, Port};
-use crate::datapath::{Handshake, Inbox, Letter, Path, Reason, Taken, Tally, Tracer, UNDER_LOAD, Worker};
+use crate::datapath::{Handshake, Inbox, Letter, Path, Reason, Taken, Tally, Tracer, Worker};
 use crate::net::link::{self, Event, Link, Settings};
 use crate::net::offload::Offloads;
 use crate::net::tun::TunHandle;
@@ -25,8 +26,6 @@ use crate::status;
 
 /// Messages looked at between two looks at everything else: some milliseconds of work.
 const MESSAGES_PER_TURN: usize = 16;
-/// How long a load is believed to last after it was last seen, as for WireGuard.
-const LOAD_LASTS: Duration = Duration::from_secs(1);
 /// How often is looked whether packet numbers run out that a mark on the disk allows.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -43,8 +42,6 @@ pub enum Command {
     Network(Event),
     /// The link that carries the frames is this now, or is gone.
     Lower(Option<Link>),
-    /// Write the drop counters to the log.
-    LogDrops,
     /// End.
     Stop,
 }
@@ -55,8 +52,6 @@ pub(super) struct Shared {
     pub(super) inbox: Arc<Inbox<Note, Command>>,
     /// The device's MTU in bytes.
     pub(super) mtu: Arc<AtomicUsize>,
-    /// How often the device was set up.
-    pub(super) rises: Arc<AtomicU32>,
     pub(super) tracer: Arc<Tracer>,
 }
 
@@ -80,7 +75,7 @@ pub(super) struct Station {
     pub(super) tally: Tally,
     /// Since when there are keys.
     pub(super) born: HashMap<KeyId, Time>,
-    pub(super) loaded_at: Option<Time>,
+    pub(super) load: Load,
 }
 
 impl Station {
@@ -102,7 +97,7 @@ impl Station {
                     return;
                 }
             }
-            let loaded = self.is_loaded(depth);
+            let loaded = self.load.is_high(depth, clock::now());
             for handshake in handshakes {
                 self.handle_message(&handshake, loaded);
             }
@@ -158,15 +153,6 @@ impl Station {
             }
             Keys::Static(fixed) => fixed.look(&self.name),
         }
-    }
-
-    /// Load is judged by the depth of the queue, and believed for a second.
-    fn is_loaded(&mut self, depth: usize) -> bool {
-        let now = clock::now();
-        if depth >= UNDER_LOAD {
-            self.loaded_at = Some(now);
-        }
-        self.loaded_at.is_some_and(|at| now.since(at) < LOAD_LASTS)
     }
 
     /// Does what the key agreement puts out, in its order. `from` is where the message came from that was just handled.
@@ -244,10 +230,6 @@ impl Station {
             }
             Command::Network(event) => return self.handle_network(event),
             Command::Lower(link) => self.take_lower(Some(link)),
-            Command::LogDrops => {
-                self.count_lost();
-                tracing::info!("{}: drops: {}", self.name, tallies::told(&self.drops_by_reason()));
-            }
             Command::Stop => return false,
         }
         true
@@ -261,8 +243,6 @@ impl Station {
                 return false;
             }
             Event::Link(device) => {
-                let rose = device.up && !self.device.up;
-                self.shared.rises.fetch_add(rose.into(), Ordering::Relaxed);
                 self.device = device;
                 self.shared.mtu.store(device.mtu, Ordering::Relaxed);
             }

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use adit_packet::Ecn;
-use adit_wireguard::{Endpoint, Udp};
+use adit_wireguard::Endpoint;
 
 use crate::net::offload::Offloads;
 use crate::net::udp::UdpSocket;
@@ -118,22 +118,15 @@ impl Carrier {
         Ok(())
     }
 
-    /// Sends one datagram of the control thread's. It waits a little for room, since a handshake is worth more than the
-    /// data that fills the socket; and goes from another address if its own is gone.
+    /// Sends one datagram of the control thread's, as [`UdpSocket::send_alone`] does.
     ///
     /// # Errors
     /// `NotConnected` without sockets; otherwise what the kernel says.
     pub(super) fn send(&self, to: Endpoint, datagram: &[u8], ecn: Ecn) -> io::Result<()> {
-        let (Some(socket), Endpoint::Udp(mut path)) = (self.sockets.first(), to) else {
+        let (Some(socket), Endpoint::Udp(path)) = (self.sockets.first(), to) else {
             return Err(ErrorKind::NotConnected.into());
         };
-        loop {
-            match socket.send(&path, datagram, datagram.len(), ecn) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock && socket.wait_for_room() => {}
-                Err(_) if path.local.is_some() => path = Udp { local: None, ..path },
-                sent => return sent,
-            }
-        }
+        socket.send_alone(path, datagram, ecn)
     }
 }
 

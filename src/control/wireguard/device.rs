@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-use adit_noise::{Now, Time};
+use adit_noise::Now;
 use adit_packet::Ecn;
 use adit_wireguard::uapi::{Change, DeviceStatus, Errno, Request, emit_errno, emit_get};
 use adit_wireguard::{Cipher, Endpoint, Output, PeerId, Refused, Session, Traffic, Tunnel, Udp};
@@ -18,11 +18,10 @@ use super::carrier::Carrier;
 use super::other_cipher::OtherCipher;
 use super::owners::{Owners, Verdict};
 use crate::clock;
+use crate::control::load::Load;
 use crate::control::tallies;
 use crate::datapath::wireguard::{self, Access, Note, Table};
-use crate::datapath::{
-    self, Handshake, Inbox, Letter, Path, Reason, Taken, Tally, Tracer, UNDER_LOAD, Worker,
-};
+use crate::datapath::{self, Handshake, Inbox, Letter, Path, Reason, Taken, Tally, Tracer, Worker};
 use crate::net::link::{self, Event, Link};
 use crate::net::offload::Offloads;
 use crate::net::tun::TunHandle;
@@ -33,8 +32,6 @@ const HANDSHAKES_PER_TURN: usize = 16;
 /// How long handshakes gather under load: to be woken for each costs the control thread, and the worker that it takes the
 /// processor from, more than the handshake itself.
 const GATHER: Duration = Duration::from_millis(4);
-/// How long a load is believed to last after it was last seen, as in the kernel.
-const LOAD_LASTS: Duration = Duration::from_secs(1);
 
 /// What the control thread can be asked for.
 #[derive(Debug)]
@@ -89,7 +86,7 @@ pub struct Device {
     /// Sessions to send with of which the workers do not know yet.
     unpublished: Vec<(PeerId, Option<Arc<Session>>)>,
     pub(super) other_cipher: OtherCipher,
-    loaded_at: Option<Time>,
+    load: Load,
 }
 
 impl Device {
@@ -116,7 +113,7 @@ impl Device {
             unpublished: Vec::new(),
             shared,
             other_cipher: OtherCipher::default(),
-            loaded_at: None,
+            load: Load::default(),
         }
     }
 
@@ -139,7 +136,7 @@ impl Device {
                     return;
                 }
             }
-            let loaded = self.is_loaded(depth);
+            let loaded = self.load.is_high(depth, clock::now());
             for handshake in handshakes {
                 self.handle_handshake(handshake, loaded);
             }
@@ -183,15 +180,6 @@ impl Device {
     fn is_up_by_now(&self, told: Link) -> bool {
         let now = self.tun.name().and_then(|name| link::find(&name));
         now.is_ok_and(|now| now.index == told.index && now.up)
-    }
-
-    /// Load is judged by the depth of the queue, and believed for a second.
-    fn is_loaded(&mut self, depth: usize) -> bool {
-        let now = clock::now();
-        if depth >= UNDER_LOAD {
-            self.loaded_at = Some(now);
-        }
-        self.loaded_at.is_some_and(|at| now.since(at) < LOAD_LASTS)
     }
 
     fn handle_handshake(&mut self, mut handshake: Handshake, loaded: bool) {

@@ -138,10 +138,7 @@ impl Interface {
     /// Why it ended, if it did.
     #[must_use]
     pub fn ended(&self) -> Option<Ended> {
-        match self.ended.try_recv() {
-            Err(mpsc::TryRecvError::Empty) => None,
-            ended => Some(ended.unwrap_or(Ended::Asked)),
-        }
+        Ended::told(&self.ended)
     }
 
     /// The number of its link.
