@@ -69,7 +69,7 @@ impl Api {
             let (name, desk) = self.desk(&query).await?;
             desks = [(name, desk)].into();
         }
-        let list = spawn_blocking(move || {
+        let list = in_store(move || {
             let mut all = serde_json::Map::new();
             for (tunnel, desk) in desks {
                 let mut leases = Vec::new();
@@ -78,8 +78,7 @@ impl Api {
             }
             Ok::<_, Error>(all)
         });
-        let list = list.await.unwrap_or(Err(Error::Stopped)).map_err(failed)?;
-        Ok(json_answer(StatusCode::OK, &list))
+        Ok(json_answer(StatusCode::OK, &list.await?))
     }
 
     pub(super) async fn invite(
@@ -91,16 +90,10 @@ impl Api {
         let (identity, seconds) = (query.identity()?, query.seconds()?);
         let (tunnel, desk) = self.desk(&query).await?;
         let detail = format!("{tunnel}: {identity} for {seconds} s");
-        self.record(&client, What::ClientInvite, Outcome::Attempt, detail.clone()).await?;
         let until = clock::both().wall.as_secs() + seconds;
         let url = url(&desk);
-        let work = async move {
-            let invited = spawn_blocking(move || invite(&desk, identity, until)).await;
-            let invited = invited.unwrap_or(Err(Error::Stopped));
-            self.record(&client, What::ClientInvite, outcome(&invited), detail).await?;
-            invited.map_err(failed)
-        };
-        let token = tokio::spawn(work).await.unwrap_or(Err(gone()))?;
+        let invited = in_store(move || invite(&desk, identity, until));
+        let token = self.audited(client, What::ClientInvite, detail, invited).await?;
         let answer =
             json!({ "tunnel": tunnel, "token": token.to_text().as_str(), "url": url, "until": until });
         Ok(json_answer(StatusCode::OK, &answer))
@@ -115,14 +108,8 @@ impl Api {
         let identity = query.identity()?;
         let (tunnel, desk) = self.desk(&query).await?;
         let detail = format!("{tunnel}: {identity}");
-        self.record(&client, What::ClientRemove, Outcome::Attempt, detail.clone()).await?;
-        let work = async move {
-            let removed = spawn_blocking(move || desk.leases.remove(identity)).await;
-            let removed = removed.unwrap_or(Err(Error::Stopped));
-            self.record(&client, What::ClientRemove, outcome(&removed), detail).await?;
-            removed.map_err(failed)
-        };
-        tokio::spawn(work).await.unwrap_or(Err(gone()))?;
+        let removed = in_store(move || desk.leases.remove(identity));
+        self.audited(client, What::ClientRemove, detail, removed).await?;
         Ok(json_answer(StatusCode::OK, &json!({})))
     }
 
@@ -137,13 +124,25 @@ impl Api {
         let key = query.key.ok_or_else(|| wrong("key: nothing; expected a public key"))?.to_owned();
         let (tunnel, desk) = self.desk(&query).await?;
         let detail = format!("{tunnel}: {identity} for {seconds} s");
-        self.record(&client, What::ClientProfile, Outcome::Attempt, detail.clone()).await?;
+        let lease = async move { enrol(&desk, identity, &key, Duration::from_secs(seconds)).await };
+        Ok(json_answer(StatusCode::OK, &self.audited(client, What::ClientProfile, detail, lease).await?))
+    }
+
+    /// Does something that the audit trail has before and after, to its end even if whoever asked goes away.
+    async fn audited<T: Send + 'static>(
+        self: Arc<Self>,
+        client: Arc<Client>,
+        what: What,
+        detail: String,
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.record(&client, what, Outcome::Attempt, detail.clone()).await?;
         let work = async move {
-            let lease = enrol(&desk, identity, &key, Duration::from_secs(seconds)).await;
-            self.record(&client, What::ClientProfile, outcome(&lease), detail).await?;
-            lease
+            let done = work.await;
+            self.record(&client, what, outcome(&done), detail).await?;
+            done
         };
-        Ok(json_answer(StatusCode::OK, &tokio::spawn(work).await.unwrap_or(Err(gone()))?))
+        tokio::spawn(work).await.unwrap_or(Err(gone()))
     }
 
     /// The desk of the tunnel that is asked for, or of the only one.
@@ -228,6 +227,13 @@ fn told(lease: &Lease) -> serde_json::Value {
         "until": lease.until,
         "certificate": !lease.certificate.is_empty(),
     })
+}
+
+/// Asks the store, which waits for the disk, beside the thread that answers everybody.
+async fn in_store<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Problem> {
+    spawn_blocking(work).await.unwrap_or(Err(Error::Stopped)).map_err(failed)
 }
 
 fn outcome<T, E>(result: &Result<T, E>) -> Outcome {
