@@ -16,6 +16,7 @@ const LONGEST: usize = udp::TRAIN_MAX - 4;
 
 /// A station, with keys for both directions.
 struct Station {
+    mtu: usize,
     port: Port,
     remote: Option<Whereabouts>,
     tally: Tally,
@@ -49,6 +50,7 @@ impl Station {
     fn new(ours: u8, theirs: u8, over_udp: bool) -> Self {
         let remote = over_udp.then(|| Arc::new(Published::new(Some(path()))));
         Self {
+            mtu: MTU,
             port: Port::new(keys(ours, theirs), remote.clone(), LONGEST),
             remote,
             tally: Tally::default(),
@@ -64,8 +66,8 @@ impl Station {
 
     /// Seals frames that the device hands over, and returns what is to be sent.
     fn seal(&mut self, frames: &[(VirtioNetHdr, Vec<u8>)]) -> Vec<Vec<u8>> {
-        let Self { outward, port, tally, inbox, .. } = self;
-        let mut context = Context { framing: port, tally, inbox, mtu: MTU, now: now() };
+        let Self { mtu, outward, port, tally, inbox, .. } = self;
+        let mut context = Context { framing: port, tally, inbox, mtu: *mtu, now: now() };
         let reads = frames.iter().map(|(header, frame)| [header.to_bytes().as_slice(), frame].concat());
         assert_eq!(outward.gather_from(reads, &mut context), frames.len());
         assert!(outward.seal(&mut context));
@@ -75,8 +77,8 @@ impl Station {
 
     /// Opens what arrives as one train over UDP, and returns what the device would get.
     fn open(&mut self, datagrams: &[Vec<u8>]) -> Vec<(VirtioNetHdr, Vec<u8>)> {
-        let Self { inward, port, tally, inbox, .. } = self;
-        let mut context = Context { framing: port, tally, inbox, mtu: MTU, now: now() };
+        let Self { mtu, inward, port, tally, inbox, .. } = self;
+        let mut context = Context { framing: port, tally, inbox, mtu: *mtu, now: now() };
         let bytes = datagrams.concat();
         let stride = datagrams.first().map_or(1, Vec::len);
         inward.receive_from([(bytes.as_slice(), stride, path(), Ecn::NotEct)]);
@@ -212,9 +214,12 @@ fn connections_that_begin_learn_the_mtu_of_the_link() {
         ..VirtioNetHdr::default()
     };
     let sent = [&super_frame(0, 0).1[..14], &packet].concat();
-    let datagrams = a.seal(&[(header, sent.clone())]);
-    let arrived = b.open(&datagrams);
-    assert_eq!(arrived[0].1[56..58], [0x05, 0x66], "1,382 with an MTU of 1,422");
+    // Each end sees to it, on the way out and on the way in.
+    for mtus in [[MTU, 9_000], [9_000, MTU]] {
+        [a.mtu, b.mtu] = mtus;
+        let arrived = b.open(&a.seal(&[(header, sent.clone())]));
+        assert_eq!(arrived[0].1[56..58], [0x05, 0x66], "1,382 with an MTU of 1,422");
+    }
 }
 
 #[test]
