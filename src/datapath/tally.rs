@@ -8,7 +8,7 @@ use adit_packet::Slot;
 
 use super::{Drops, Reason, Tracer};
 
-/// The counters of one thread. That thread alone counts; anybody may read.
+/// The counters of one thread. That thread alone counts batches; anybody may read, and count drops.
 #[derive(Debug, Default)]
 pub struct Tally {
     drops: Drops,

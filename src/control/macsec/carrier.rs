@@ -3,12 +3,11 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use adit_packet::{Ecn, ethernet};
 use adit_wireguard::Udp;
 
-use super::listener::Listener;
+use super::listener::{Heard, Listener};
 use crate::config::macsec as config;
 use crate::datapath::macsec::Whereabouts;
 use crate::datapath::{self, Path};
@@ -63,7 +62,7 @@ pub(super) struct OverLink {
     /// The other station, once it was heard.
     station: Option<[u8; 6]>,
     /// Messages since then that were sent to whoever is there.
-    tries: AtomicUsize,
+    tries: usize,
 }
 
 impl Carrier {
@@ -86,7 +85,7 @@ impl Carrier {
             socket: None,
             listener: None,
             station: None,
-            tries: AtomicUsize::new(0),
+            tries: 0,
         })
     }
 
@@ -131,7 +130,7 @@ impl Carrier {
 
     /// Sends a message of the key agreement: to where it is told, else to where the other end was last. False if that is not
     /// known, or there is no link: another message follows.
-    pub(super) fn send(&self, to: Option<Path>, message: &[u8]) -> Result<bool, packet::Error> {
+    pub(super) fn send(&mut self, to: Option<Path>, message: &[u8]) -> Result<bool, packet::Error> {
         match self {
             Self::Udp(udp) => {
                 let told = match to {
@@ -142,11 +141,11 @@ impl Carrier {
                 Ok(udp.socket.send_alone(path, message, Ecn::NotEct).map(|()| true)?)
             }
             Self::Link(link) => {
-                let Some(listener) = &link.listener else { return Ok(false) };
                 let station = match to {
                     Some(Path::Station(station)) => station,
                     Some(Path::Udp(_) | Path::Link) | None => link.next_station(),
                 };
+                let Some(listener) = &mut link.listener else { return Ok(false) };
                 listener.send(link.address, station, message).map(|()| true)
             }
         }
@@ -157,7 +156,7 @@ impl Carrier {
         match (self, to) {
             (Self::Link(link), Some(Path::Station(station))) => {
                 link.station = Some(station);
-                link.tries.store(0, Ordering::Relaxed);
+                link.tries = 0;
                 false
             }
             (Self::Udp(udp), Some(Path::Udp(path))) if udp.remote.get() != Some(path) => {
@@ -209,10 +208,11 @@ impl Carrier {
 impl OverLink {
     /// Whom the next message goes to: the station that was heard last, then all that key agreement is for, then everybody,
     /// since there are bridges that forward nothing to that group.
-    fn next_station(&self) -> [u8; 6] {
-        match (self.tries.fetch_add(1, Ordering::Relaxed), self.station) {
-            (0, Some(station)) => station,
-            (tries, _) if tries % 3 == 2 => EVERYBODY,
+    fn next_station(&mut self) -> [u8; 6] {
+        self.tries += 1;
+        match (self.tries, self.station) {
+            (1, Some(station)) => station,
+            (tries, _) if tries % 3 == 0 => EVERYBODY,
             _ => PAE_GROUP,
         }
     }
@@ -225,7 +225,7 @@ impl OverLink {
     pub(super) fn take(
         &mut self,
         now: Option<Link>,
-        tell: Option<impl Fn([u8; 6], &[u8]) + Send + 'static>,
+        tell: Option<impl Fn(Heard<'_>) + Send + 'static>,
     ) -> Result<bool, packet::Error> {
         let before = std::mem::replace(&mut self.link, now);
         let same = before.map(|link| link.index) == now.map(|link| link.index);

@@ -122,7 +122,7 @@ impl Encryptor {
             name: name.to_owned(),
             tap: handle,
             device: Link { mtu, ..device },
-            tally: Tally::new(shared.tracer.clone()),
+            tally: Arc::new(Tally::new(shared.tracer.clone())),
             shared: shared.clone(),
             secy,
             suite: config.suite,

@@ -2,36 +2,40 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use adit_macsec::agreement::message::{ETHERTYPE, Message};
 use adit_packet::{Slot, ethernet};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
+use crate::datapath::Reason;
 use crate::net::packet::{self, Batch, EtherType, Options, PAE_GROUP, PacketSocket};
 
 /// Octets of a slot: a message with its Ethernet header and a VLAN tag, and more than that.
 const ROOM: usize = 512;
 
+/// A message and the station that it came from; or a frame that holds none, and why it is dropped.
+pub(super) type Heard<'a> = Result<([u8; 6], &'a [u8]), (Reason, &'a [u8])>;
+
 /// The socket, and the thread that reads it. Dropping it ends the thread.
 #[derive(Debug)]
 pub(super) struct Listener {
     socket: Arc<PacketSocket>,
-    batch: Mutex<Batch>,
+    batch: Batch,
     bell: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Listener {
-    /// Listens on a link. `tell` is handed each message, and the station that it came from.
+    /// Listens on a link. `tell` is handed whatever comes.
     ///
     /// # Errors
     /// What the system says.
     pub(super) fn start(
         link: u32,
         outer_tag: bool,
-        tell: impl Fn([u8; 6], &[u8]) + Send + 'static,
+        tell: impl Fn(Heard<'_>) + Send + 'static,
     ) -> Result<Self, packet::Error> {
         let options = Options { outer_tag, group: Some(PAE_GROUP), promiscuous: true, ..Options::default() };
         let socket = Arc::new(PacketSocket::open(link, EtherType::Noise, &options)?);
@@ -45,22 +49,21 @@ impl Listener {
             }
         };
         let thread = std::thread::Builder::new().name("agreement".into()).spawn(run)?;
-        Ok(Self { socket, batch: Mutex::default(), bell, thread: Some(thread) })
+        Ok(Self { socket, batch: Batch::default(), bell, thread: Some(thread) })
     }
 
     /// Sends a message to a station, or to a group of them.
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn send(&self, from: [u8; 6], to: [u8; 6], message: &[u8]) -> Result<(), packet::Error> {
+    pub(super) fn send(&mut self, from: [u8; 6], to: [u8; 6], message: &[u8]) -> Result<(), packet::Error> {
         let kind = ETHERTYPE.to_be_bytes();
         let frame = [&to[..], &from, &kind, message].concat();
         let slot = Slot { start: 0, len: frame.len(), kept: true, ..Slot::default() };
-        let mut batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
-        let sent = self.socket.send(&mut batch, &frame, &[slot])?;
+        let sent = self.socket.send(&mut self.batch, &frame, &[slot])?;
         // What is behind data that fills the line waits a little, and is worth it.
         if sent.done == 0 && self.socket.wait_for_room() {
-            self.socket.send(&mut batch, &frame, &[slot])?;
+            self.socket.send(&mut self.batch, &frame, &[slot])?;
         }
         Ok(())
     }
@@ -77,11 +80,7 @@ impl Drop for Listener {
 }
 
 /// Reads until the bell rings, or the link is gone.
-fn listen(
-    socket: &PacketSocket,
-    bell: &OwnedFd,
-    tell: &impl Fn([u8; 6], &[u8]),
-) -> Result<(), packet::Error> {
+fn listen(socket: &PacketSocket, bell: &OwnedFd, tell: &impl Fn(Heard<'_>)) -> Result<(), packet::Error> {
     let (mut batch, mut arena) = (Batch::default(), vec![0; packet::BATCH * ROOM]);
     loop {
         let fds = &mut [
@@ -98,11 +97,10 @@ fn listen(
             Err(packet::Error::Down) => 0,
             received => received?,
         };
-        for slot in slots.iter().take(received).filter(|slot| slot.kept) {
-            let frame = arena.get(slot.range()).unwrap_or_default();
-            if let Some((station, message)) = message(frame) {
-                tell(station, message);
-            }
+        for slot in slots.iter().take(received) {
+            let frame = arena.get(slot.start..slot.range().end.min(arena.len())).unwrap_or_default();
+            let reason = if slot.kept { Reason::NotMacsec } else { Reason::Truncated };
+            tell(message(frame).filter(|_| slot.kept).ok_or((reason, frame)));
         }
     }
 }

@@ -14,6 +14,7 @@ use adit_noise::{Now, Time};
 
 use super::carrier::Carrier;
 use super::keys::{Keys, hex};
+use super::listener::Heard;
 use crate::clock;
 use crate::control::load::Load;
 use crate::control::tallies;
@@ -72,7 +73,7 @@ pub(super) struct Station {
     pub(super) mtu: Option<usize>,
     pub(super) offloads: Offloads,
     pub(super) worker: Worker<Port>,
-    pub(super) tally: Tally,
+    pub(super) tally: Arc<Tally>,
     /// Since when there are keys.
     pub(super) born: HashMap<KeyId, Time>,
     pub(super) load: Load,
@@ -137,7 +138,7 @@ impl Station {
         };
         if let Err(refused) = agreement.handle_message(&handshake.message, source, loaded, now) {
             tracing::debug!("{}: message from {source:?}: {refused}", self.name);
-            self.tally.drop(Reason::Agreement(refused), &handshake.message, now.mono);
+            Tally::drop(&self.tally, Reason::Agreement(refused), &handshake.message, now.mono);
         }
         self.put_out(Some(from), now);
     }
@@ -208,10 +209,10 @@ impl Station {
         self.worker.wake();
     }
 
-    fn send(&self, to: Option<Path>, message: &[u8]) {
+    fn send(&mut self, to: Option<Path>, message: &[u8]) {
         if let Err(error) = self.carrier.send(to, message) {
             tracing::debug!("{}: send a message of the key agreement: {error}", self.name);
-            self.tally.drop(Reason::SendFailed, message, clock::now());
+            Tally::drop(&self.tally, Reason::SendFailed, message, clock::now());
         }
     }
 
@@ -261,11 +262,12 @@ impl Station {
     fn take_lower(&mut self, news: Option<Option<Link>>) {
         if let Carrier::Link(lower) = &mut self.carrier {
             let now = news.unwrap_or(lower.link);
-            let inbox = Arc::downgrade(&self.shared.inbox);
+            let (inbox, tally) = (self.shared.inbox.clone(), self.tally.clone());
             let agreed = matches!(self.keys, Keys::Agreed { .. });
-            let tell = agreed.then_some(move |station: [u8; 6], message: &[u8]| {
-                // What does not fit is sent again.
-                let _ = inbox.upgrade().map(|inbox| inbox.handshake(Path::Station(station), message));
+            let tell = agreed.then_some(move |heard: Heard<'_>| match heard {
+                Ok((station, message)) if inbox.handshake(Path::Station(station), message) => {}
+                Ok((_, message)) => Tally::drop(&tally, Reason::HandshakeQueueFull, message, clock::now()),
+                Err((reason, frame)) => Tally::drop(&tally, reason, frame, clock::now()),
             });
             match lower.take(now, tell) {
                 Ok(true) if now.is_none() => tracing::error!("{}: link {} is gone", self.name, lower.name),

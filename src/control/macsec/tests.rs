@@ -111,5 +111,16 @@ fn frames_cross_a_link_of_their_own() {
         }
         assert_crosses(&here, &there);
         assert_crosses(&there, &here);
+
+        // What is no message of the key agreement, and what is too long for one.
+        let wire = Tapped::all(link::find("eth0-peer").unwrap().index);
+        for len in [20, 1_000] {
+            let header = [&ADDRESSES[0][..], &ADDRESSES[1], &0x88b5_u16.to_be_bytes()].concat();
+            assert!(wire.send(&[header, vec![9; len]].concat()));
+        }
+        let count = |report: &status::Macsec, reason| report.drops.get(reason).copied();
+        until(&here, |report| {
+            (count(report, "not_macsec"), count(report, "truncated")) == (Some(1), Some(1))
+        });
     });
 }
