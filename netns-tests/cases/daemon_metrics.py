@@ -1,20 +1,14 @@
-"""The metrics, and what is made of them: scraped by Prometheus, asked for by the dashboard, watched by the alerts."""
-import json
-import os
+"""The metrics: names, labels and values."""
 import re
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
 from lab.case import case
 from lab.daemon import gateways
+from lab.prometheus import LISTEN, fetch
 from lab.site import wired
 from lab.traffic import iperf3, ping, reaches
 from lab.wait import until
-from lab.wireguard import ROOT
 
-LISTEN, SERVER = "127.0.0.1:9586", "127.0.0.1:9090"
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)')
 
 
@@ -27,17 +21,6 @@ def scene(net):
     a.start()
     assert reaches(a.host, pair.right.inner())
     return pair, a, b
-
-
-def fetch(host, url):
-    """A page of a server of that host; (code, text)."""
-    try:
-        with host.entered(), urllib.request.urlopen(f"http://{url}", timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return None, str(error)
 
 
 def scrape(a):
@@ -110,73 +93,3 @@ def states(net):
     a.reload()
     assert value("adit_config_last_reload_successful") == 1 and value("adit_config_reloads_total") == 1
     assert value("adit_tunnel_up") == 1 and sum(number for _, number in scrape(a)["adit_warnings"]) == 0
-
-
-def program(name):
-    path = f"{ROOT}/target/tools/prometheus/usr/bin/{name}"
-    assert os.access(path, os.X_OK), f"no {path}: netns-tests/run.sh setup unpacks it"
-    return path
-
-
-def dashboard():
-    """(title, query) of everything the dashboard asks for, with its variables filled in as Grafana does."""
-    with open(f"{ROOT}/configs/grafana-dashboard.json") as file:
-        panels = json.load(file)["panels"]
-    for panel in [inner for panel in panels for inner in (panel, *panel.get("panels", []))]:
-        for target in panel.get("targets", []):
-            query = target["expr"].replace("$__rate_interval", "4s").replace("$instance", ".*").replace("$tunnel", ".*")
-            assert "$" not in query, f"an unknown variable: {query}"
-            yield panel["title"], query
-
-
-#   a: aditd, scraped by prometheus every second; a flow, drops, reloads ---- wire ---- b: aditd
-@case(limit=60)
-def prometheus(net):
-    """Each query of the dashboard has an answer in Prometheus from the daemon's real output; alerts are sound."""
-    pair, a, b = scene(net)
-    rules = f"{ROOT}/configs/prometheus-rules.yaml"
-    with open(f"{net.folder}/prometheus.yml", "w") as file:
-        file.write(f"global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [ {rules} ]\n"
-                   f"scrape_configs:\n  - job_name: adit\n    static_configs: [ {{ targets: [ '{LISTEN}' ] }} ]\n")
-    assert "SUCCESS" in a.host.run(program("promtool"), "check", "rules", rules)
-    checked = a.host.attempt(program("promtool"), "check", "metrics", data=fetch(a.host, f"{LISTEN}/metrics")[1])
-    assert checked == (0, ""), f"promtool check metrics: {checked}"
-    a.host.start(program("prometheus"), f"--config.file={net.folder}/prometheus.yml", f"--web.listen-address={SERVER}",
-                 f"--storage.tsdb.path={net.folder}/tsdb", "--log.level=warn")
-
-    def ask(path, **words):
-        """What the server's HTTP API says."""
-        code, text = fetch(a.host, f"{SERVER}/api/v1/{path}?{urllib.parse.urlencode(words)}")
-        return json.loads(text) if text.startswith("{") else {"status": "error", "error": f"{code}: {text}"}
-
-    until(lambda: ask("query", query="up").get("data", {}).get("result"), 20, "prometheus", step=0.2)
-    b.host.address("lo", "10.99.0.1/32")
-    for round in range(4):
-        ping(a.host, pair.right.inner(), count=40)
-        b.host.attempt("ping", "-c2", "-i0.02", "-W0.1", "-I", "10.99.0.1", pair.left.inner())
-        a.reload()
-    assert ask("query", query="up{job='adit'}")["data"]["result"][0]["value"][1] == "1"
-    queries = list(dashboard())
-    assert len(queries) > 15
-    empty = {}
-
-    def unanswered():
-        empty.clear()
-        for title, query in queries:
-            answer = ask("query", query=query)
-            assert answer["status"] == "success", f"{title}: {query}: {answer}"
-            # These gateways have neither links nor TLS: of those, the query alone is looked at.
-            elsewhere = "adit_macsec_" in query or "adit_tls_" in query
-            if not answer["data"]["result"] and not elsewhere:
-                empty[title] = query
-        return not empty
-
-    try:
-        until(unanswered, 8, "answers", step=0.5)
-    except Exception:
-        raise AssertionError(f"queries without an answer: {empty}") from None
-    groups = ask("rules")["data"]["groups"]
-    assert [rule for group in groups for rule in group["rules"] if rule["health"] == "err"] == []
-    a.host.ip(f"link set {pair.left.device.name} down")
-    alerts = lambda: [alert["labels"]["alertname"] for alert in ask("alerts")["data"]["alerts"]]
-    until(lambda: "AditTunnelNotUp" in alerts(), 8, "the alert about a tunnel that is down", step=0.2)

@@ -5,26 +5,9 @@ import re
 import time
 
 from lab.case import case
-from lab.daemon import Daemon
+from lab.tls import OTHER, WWW, certificate, curl, s_client, terminator
 from lab.wait import until
 
-WWW, OTHER = "www.example.com", "mail.example.net"
-BACKEND = """
-import http.server, socketserver, sys
-class Answer(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = sys.argv[2].encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address, daemon_threads, request_queue_size = True, True, 128
-Server(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
-"""
 # New connections all the time beside one that stays; at the end, how many requests there were and which failed.
 LOAD = """
 import http.client, json, ssl, sys, threading, time
@@ -55,43 +38,6 @@ threads = [threading.Thread(target=ask, args=(at == 0,)) for at in range(4)]
 [thread.join() for thread in threads]
 print(json.dumps([len(done), failed[:5], len(shown)]))
 """
-
-
-def certificate(a, tag, name=WWW):
-    """A new self-signed certificate and its key, under the same file names for the same tag."""
-    chain, key = f"{a.folder}/{tag}.pem", f"{a.folder}/{tag}-new.pem"
-    a.host.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-               "-out", chain, "-days", "30", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},DNS:*.{name}")
-    os.chmod(chain, 0o644)
-    with open(key) as file:
-        private = a.secret(f"{tag}-key.pem", file.read())
-    os.unlink(key)
-    return {"chain_file": chain, "key_file": private}
-
-
-def terminator(net, **more):
-    """A daemon that ends TLS on 443 in front of a backend, started; its table."""
-    host = net.host("a")
-    host.ip("link set lo up")
-    a = Daemon(host)
-    host.start("python3", "-c", BACKEND, "8080", "app")
-    until(lambda: "8080" in host.run("ss", "-Htln"), 5, "the backend")
-    a.config["tls"] = {"web": {"listen": ["127.0.0.1:443"], "certificates": [certificate(a, "www")], **more,
-                               "route": {"app": {"sni": [WWW, f"*.{WWW}"], "backend": ["127.0.0.1:8080"]}}}}
-    a.start()
-    return a, a.config["tls"]["web"]
-
-
-def curl(a, name=WWW, *words, port=443):
-    """(code, output) of a request for that name."""
-    return a.host.attempt("curl", "-sS", "--cacert", f"{a.folder}/www.pem", "--resolve", f"{name}:{port}:127.0.0.1", *words,
-                          f"https://{name}:{port}/")
-
-
-def s_client(a, *words, name=WWW, port=443):
-    """What openssl's client tells of a connection."""
-    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", name, *words]
-    return a.host.attempt("timeout", "1", *command, data="")[1]
 
 
 #   curl, openssl ---- 127.0.0.1:443 aditd ---- 127.0.0.1:8080 a backend that speaks HTTP

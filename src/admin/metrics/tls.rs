@@ -50,20 +50,15 @@ impl Metrics {
     }
 
     fn certificates(&self, out: &mut Exposition<'_>) -> fmt::Result {
-        let each = || {
-            self.status.tls.iter().flat_map(|(name, tls)| {
-                tls.certificates.iter().map(move |one| (labels(name, &[("file", &one.file)]), one))
-            })
-        };
-        out.gauge(
-            "adit_tls_certificate_days_left",
-            "Days until the certificate ends, or one of its chain; negative if it has",
-            each().map(|(labels, one)| (labels, Value::Real(one.days_left))),
-        )?;
+        let certificates = self.status.tls.iter().flat_map(|(name, tls)| {
+            tls.certificates
+                .iter()
+                .map(move |one| (labels(name, &[("file", &one.file)]), Value::Real(one.until)))
+        });
         out.gauge(
             "adit_tls_certificate_not_after_timestamp_seconds",
             "When the certificate ends, or one of its chain: seconds since 1970",
-            each().map(|(labels, one)| (labels, Value::Real(one.until))),
+            certificates,
         )
     }
 
@@ -125,7 +120,7 @@ mod tests {
             "adit_tls_failures_total{listener=\"web\",reason=\"handshake\"} 4",
             "adit_tls_failures_total{listener=\"web\",reason=\"idle\"} 0",
             "adit_tls_bytes_total{listener=\"web\",direction=\"sent\"} 2048",
-            "adit_tls_certificate_days_left{listener=\"web\",file=\"/etc/adit/www.pem\"} 12.5",
+            "adit_tls_certificate_not_after_timestamp_seconds{listener=\"web\",file=\"/etc/adit/www.pem\"} 1796391000.0",
             "adit_tls_backend_up{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 0",
             "adit_tls_backend_failures_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 7",
             "adit_warnings{tunnel=\"web\"} 1",
