@@ -50,7 +50,7 @@ def besieged(net):
     return pair, crowd
 
 
-@case(limit=150)
+@case(limit=150, alone=True)
 def honest_peer_keeps_its_share(net):
     """Under 50,000 forged initiations a second a peer keeps 80 % of what it gets while they hit a closed port.
 
@@ -81,7 +81,7 @@ def honest_peer_keeps_its_share(net):
     assert max(memory[2:]) - memory[1] < 1 << 10 and max(memory) < 32 << 10, f"memory in KiB: {memory}"
 
 
-@case(limit=60)
+@case(limit=60, alone=True)
 def new_keys_under_it(net):
     """Under the same flood a peer that comes back has a session within three tries."""
     pair, crowd = besieged(net)

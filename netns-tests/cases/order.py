@@ -49,7 +49,7 @@ class Flow:
 
 
 #   a: adit, 1 or 2 workers ---- wire ---- b: adit
-@case(limit=60, begins=("sender", "receiver"), workers=(1, 2))
+@case(limit=60, alone=True, begins=("sender", "receiver"), workers=(1, 2))
 def across_a_new_session(net, begins, workers):
     """No datagram of a flow that runs while its session is made anew comes late, whoever begins the handshake."""
     pair = wired(net)

@@ -127,7 +127,7 @@ def late(numbers):
     return found
 
 
-@case(limit=90)
+@case(limit=90, alone=True)
 def between_peers(net):
     """Flows both ways between two peers whom different workers hear keep their order, and both workers send them."""
     hub = Hub(net).start()
@@ -185,7 +185,7 @@ def packet(family, protocol=UDP, source_port=7000, destination_port=7001, destin
 
 
 #   a: aditd, 2 workers; crafted packets into its device ---- wire ---- b: adit
-@case(limit=60, family=("v4", "v6"))
+@case(limit=60, alone=True, family=("v4", "v6"))
 def queue_of_packet(net, family):
     """Addresses and ports alone say which queue a packet waits in; fragments and what has no ports go by addresses."""
     hub = Hub(net, "b").start()
