@@ -91,7 +91,7 @@ stage_bench() {
   python3 -B bench/instructions/count.py target/instructions/release/adit-instructions "$(cargo_as_user --version)" "$@"
 }
 
-stage_release() { cargo_as_user build --release --workspace; }
+stage_release() { cargo_as_user build --release; }
 
 stage_netns() {
   [ "$(id -u)" = 0 ] || fail "the cases make network namespaces: run them as root"
