@@ -8,7 +8,7 @@ from lab.daemon import gateway, gateways, plain
 from lab.site import PORT, wired
 from lab.traffic import Marker, Sequence, heard, iperf3, ping, reaches
 from lab.wait import until
-from lab.wireguard import ADIT, PEERS, PROGRAMS, preshared_key, program
+from lab.wireguard import ADIT, PEERS, PROGRAMS, keys, preshared_key, program
 
 GCM, CHACHA = "aes-256-gcm", "chacha20-poly1305"
 ALLOWED = f'"{CHACHA}" or "{GCM}"'
@@ -219,3 +219,37 @@ def mistakes(net):
     set_cipher(a, "none")
     assert f'found "none"; allowed: {ALLOWED}' in a.refuses()
     assert told(a)["cipher"] == GCM, "what was in use still is"
+
+
+#   a: aditd; echoes ---- wire ---- b: aditd
+@case()
+def changed_with_the_keys(net):
+    """A reload changes cipher, private key and preshared key at once; when the other side follows, it goes on with all three."""
+    pair = wired(net, psk=True)
+    a, b = gateways(pair)
+    b.start()
+    a.start()
+    assert reaches(a.host, pair.right.inner())
+    new, psk = keys(), preshared_key()
+    left, right = pair.left.device.name, pair.right.device.name
+    a.secret(f"{left}.key", new.private)
+    a.secret(f"{left}-other.psk", psk)
+    set_cipher(a, GCM)
+    assert f"changed {left}" in a.reload()
+    assert told(a)["public_key"] == new.public
+    marker = Marker("under no key that both have")
+    wire = Capture(a.host, "wire")
+    for daemon, site in ((a, pair.left), (b, pair.right)):
+        marker.send(daemon.host, pair.other(site).inner(), count=3)
+        assert ping(daemon.host, pair.other(site).inner(), wait=0.5) == 0, "an echo between two ciphers and keys"
+    b.config["wireguard"][right]["peer"]["other"]["public_key"] = new.public
+    b.secret(f"{right}-other.psk", psk)
+    set_cipher(b, GCM)
+    assert f"changed {right}" in b.reload()
+    assert reaches(a.host, pair.right.inner(), 8) and reaches(b.host, pair.left.inner())
+    wire.stop()
+    assert not wire.holds(marker.bytes[:16]), "the marker was seen"
+    for daemon in (a, b):
+        assert told(daemon)["cipher"] == GCM and told(daemon)["warnings"] == [], told(daemon)
+    shown = pair.right.device.attempt("show", right, "peers")[1]
+    assert new.public in shown and pair.left.keys.public not in shown, shown
