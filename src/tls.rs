@@ -7,6 +7,7 @@
 //!
 //! What waits and does I/O is the data threads ([`listener`]). They ask the rest by the traits in [`choice`].
 
+mod attendant;
 mod buffers;
 pub mod certificate;
 mod channel;
@@ -17,8 +18,10 @@ mod connection;
 pub mod counters;
 pub mod front;
 mod handshake;
+pub mod health;
 pub mod hello;
 pub mod listener;
+pub mod lookup;
 pub mod names;
 pub mod policy;
 pub mod probe;
@@ -34,3 +37,4 @@ mod test_certificates;
 #[cfg(test)]
 mod test_link;
 pub mod tickets;
+pub mod upstream;

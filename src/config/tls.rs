@@ -2,8 +2,10 @@
 
 mod backend;
 mod certificates;
+mod check;
 mod clients;
 mod contents;
+mod duration;
 mod read;
 mod routes;
 
@@ -11,12 +13,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::tls::certificate::{Certificate, Findings};
-use crate::tls::choice::BackendAddress;
 use crate::tls::clients::{Allow, Mode, Verifier};
+use crate::tls::health::Check;
 use crate::tls::names::Pattern;
 use crate::tls::policy::Policy;
+use crate::tls::routes::Target;
 use crate::tls::tickets::TicketKeys;
 
 pub(super) use contents::public as read_public;
@@ -58,9 +62,13 @@ pub struct Route {
     /// `sni`: names of servers; without any it is the default.
     pub sni: Vec<Pattern>,
     /// `backend`: where connections go. There is at least one.
-    pub backends: Vec<BackendAddress>,
+    pub backends: Vec<Target>,
     /// `pass_through`: TLS does not end here.
     pub pass_through: bool,
+    /// `check`: how backends are checked.
+    pub check: Option<Check>,
+    /// `slow_start`: how long the share of a backend grows once it is up again.
+    pub slow_start: Option<Duration>,
 }
 
 /// What was made of files. It is the same as another if the files had the same contents.

@@ -4,7 +4,7 @@ use super::paint::escape;
 use super::render::Text;
 use super::units;
 use crate::status::Tls;
-use crate::status::tls::{Backend, Certificate, Route};
+use crate::status::tls::{Backend, Certificate, Checks, Route};
 
 /// Certificates that end within so many days are shown in red.
 const SOON: f64 = 14.0;
@@ -86,11 +86,29 @@ fn route(text: &mut Text, name: &str, route: &Route) {
     let names = if route.sni.is_empty() { "every other name".to_owned() } else { list(&route.sni) };
     let how = if route.pass_through { ", passed through" } else { "" };
     text.field("route", &format!("{} ({names}{how})", text.paint.green(&escape(name))));
-    for Backend { address, open, connections, failures, failing } in &route.backends {
-        let failing = if *failing { format!(", {}", text.paint.red("failing")) } else { String::new() };
-        let address = text.paint.yellow(&escape(address));
-        text.line(&format!("    {address}: {open} now, {connections} in all, {failures} failed{failing}"));
+    route.backends.iter().for_each(|one| backend(text, one));
+}
+
+fn backend(text: &mut Text, backend: &Backend) {
+    let Backend { address, name, open, connections, failures, failing, checks, share } = backend;
+    let mut words = String::new();
+    match checks {
+        Some(Checks { up: false, error, .. }) => {
+            let why = error.as_deref().map(|error| format!(" ({})", escape(error))).unwrap_or_default();
+            words += &format!(", {}{why}", text.paint.red("down"));
+        }
+        Some(_) => words += ", up",
+        None => {}
     }
+    if *failing {
+        words += &format!(", {}", text.paint.red("failing"));
+    }
+    if let Some(share) = share {
+        words += &format!(", at {:.0} % of its share", share * 100.0);
+    }
+    let name = name.as_deref().map(|name| format!(" ({})", escape(name))).unwrap_or_default();
+    let address = text.paint.yellow(&escape(address));
+    text.line(&format!("    {address}{name}: {open} now, {connections} in all, {failures} failed{words}"));
 }
 
 #[cfg(test)]
@@ -118,7 +136,7 @@ tls: web
   ended before their time: 4
     handshake: 4 (nothing in common, or a certificate that was refused)
   route: app (www.example.com, passed through)
-    127.0.0.1:8080: 1 now, 60 in all, 7 failed, failing
+    127.0.0.1:8080 (app.internal): 1 now, 60 in all, 7 failed, down (GET /health: 503 Service Unavailable), failing, at 25 % of its share
 ";
         assert_eq!(text.out, all);
     }

@@ -9,10 +9,12 @@ use super::{Gateway, warnings};
 use crate::clock;
 use crate::config::{Config, Tls};
 use crate::status;
-use crate::status::tls::{Backend, Certificate, ClientCertificates, Route};
+use crate::status::tls::{Backend, Certificate, Checks, ClientCertificates, Route};
 use crate::tls::clients::Mode;
+use crate::tls::health::Record;
 use crate::tls::routes;
 use crate::tls::terminator::Terminator;
+use crate::tls::upstream::Upstream;
 
 /// How long connections may stay when the daemon ends, and how often is looked.
 const STOPPING: Duration = Duration::from_secs(3);
@@ -157,12 +159,23 @@ fn overview(config: &Tls, terminator: &Terminator) -> status::Tls {
 }
 
 fn backends(route: &routes::Route) -> Vec<Backend> {
-    let of = |upstream: &std::sync::Arc<routes::Upstream>| Backend {
-        address: upstream.address.to_string(),
-        open: upstream.open(),
-        connections: upstream.taken(),
-        failures: upstream.failed(),
-        failing: upstream.is_failing(),
+    let now = clock::now().as_nanos();
+    let of = |upstream: &std::sync::Arc<Upstream>| {
+        let checks = route.settings.check.as_ref().map(|_| {
+            let Record { passed, failed, changes, error, .. } = upstream.health.record();
+            Checks { up: !upstream.health.is_down(), passed, failed, changes, error }
+        });
+        let share = route.settings.slow_start.map(|period| upstream.health.share(period, now));
+        Backend {
+            address: upstream.address.to_string(),
+            name: upstream.name.as_ref().map(|name| name.host.clone()),
+            open: upstream.open(),
+            connections: upstream.taken(),
+            failures: upstream.failed(),
+            failing: upstream.is_failing(),
+            checks,
+            share: share.filter(|share| *share < 1.0),
+        }
     };
-    route.backends.iter().map(of).collect()
+    route.backends().iter().map(of).collect()
 }

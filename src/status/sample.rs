@@ -86,6 +86,8 @@ fn clients(warnings: Vec<String>) -> Clients {
         capacity: 253,
         granted: 9,
         refused: 4,
+        refusals: [("used_token".to_owned(), 4)].into(),
+        lost: [("handshake".to_owned(), 2)].into(),
         expired: 5,
         ended: 1,
         warnings,
@@ -96,10 +98,19 @@ fn tls(warnings: Vec<String>) -> Tls {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let backend = Backend {
         address: "127.0.0.1:8080".to_owned(),
+        name: Some("app.internal".to_owned()),
         open: 1,
         connections: 60,
         failures: 7,
         failing: true,
+        checks: Some(super::tls::Checks {
+            up: false,
+            passed: 90,
+            failed: 5,
+            changes: 3,
+            error: Some("GET /health: 503 Service Unavailable".to_owned()),
+        }),
+        share: Some(0.25),
     };
     let route = Route { sni: words(&["www.example.com"]), pass_through: true, backends: vec![backend] };
     Tls {

@@ -86,6 +86,9 @@ pub struct Route {
 pub struct Backend {
     /// Where it is: `address:port` or `unix:/path`.
     pub address: String,
+    /// The host's name that led there.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Connections that it has.
     pub open: u64,
     /// Connections that it took.
@@ -94,4 +97,25 @@ pub struct Backend {
     pub failures: u64,
     /// Whether the last attempt failed.
     pub failing: bool,
+    /// What checks say of it; absent if there are none.
+    #[serde(default)]
+    pub checks: Option<Checks>,
+    /// Its share of 1, while that grows after it came up.
+    #[serde(default)]
+    pub share: Option<f64>,
+}
+
+/// Checks of a backend.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Checks {
+    /// Whether it gets connections.
+    pub up: bool,
+    /// Checks that it passed.
+    pub passed: u64,
+    /// Checks that failed.
+    pub failed: u64,
+    /// How often it came up or went down.
+    pub changes: u64,
+    /// Why the last check failed; absent if it was passed.
+    pub error: Option<String>,
 }

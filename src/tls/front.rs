@@ -56,7 +56,7 @@ impl Choose for Front {
             return Choice::Refuse(Alert::UnrecognisedName);
         };
         match &rules.server {
-            _ if route.pass_through => Choice::PassThrough { route },
+            _ if route.settings.pass_through => Choice::PassThrough { route },
             Some(server) => Choice::Terminate { server: server.clone(), route },
             // No configuration is like that.
             None => Choice::Refuse(Alert::InternalError),

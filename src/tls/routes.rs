@@ -1,127 +1,214 @@
 //! Where a connection goes, by the server's name in its first message.
 
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::choice::{self, Backend, BackendAddress, BackendEvent};
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::choice::{self, Backend, BackendAddress, BackendEvent, Timeouts};
+use super::health::{self, Check};
+use super::lookup::Name;
 use super::names::{Names, Pattern};
+use super::upstream::Upstream;
 use crate::clock;
 
-/// A backend that failed comes after the others for so long.
-const REST: Duration = Duration::from_secs(5);
+/// Backends as the configuration names them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// One.
+    Address(BackendAddress),
+    /// As many as the name has addresses.
+    Name {
+        /// The host's name.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// What holds for all backends of a route.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whether the backend gets it as it came: we have no key for it. Else TLS ends here, and it gets plaintext.
+    pub pass_through: bool,
+    /// How backends are checked; without it only connections tell.
+    pub check: Option<Check>,
+    /// How long the share of a backend grows once it is up again.
+    pub slow_start: Option<Duration>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
 
 /// What happens to a connection of some names.
 #[derive(Debug)]
 pub struct Route {
     /// What the configuration calls it.
     pub name: String,
-    /// Whether the backend gets it as it came: we have no key for it. Else TLS ends here, and it gets plaintext.
-    pub pass_through: bool,
-    /// Where it may go; there is at least one.
-    pub backends: Vec<Arc<Upstream>>,
+    /// What holds for all of its backends.
+    pub settings: Settings,
+    /// Where it leads, in the configuration's order.
+    targets: Vec<Way>,
+    pool: ArcSwap<Pool>,
     /// Backends that are as good as each other have their turns.
     turn: AtomicUsize,
+    /// Rung when a name is to be looked up.
+    bell: Arc<Notify>,
 }
 
-/// A backend, and how it does.
+/// A [`Target`] that is followed.
 #[derive(Debug)]
-pub struct Upstream {
-    /// Where it is.
-    pub address: BackendAddress,
-    /// Connections that it has.
-    open: AtomicU64,
-    /// Connections that it took.
-    taken: AtomicU64,
-    /// Attempts that it refused, or did not answer in time.
-    failed: AtomicU64,
-    /// When it last did so, since it last took one: nanoseconds of the monotonic time; 0 if it did not.
-    failed_at: AtomicU64,
+enum Way {
+    Address(BackendAddress),
+    Name(Arc<Name>),
 }
 
-impl Upstream {
-    /// A backend that nobody has tried yet.
-    #[must_use]
-    pub fn new(address: BackendAddress) -> Self {
-        let zero = AtomicU64::default;
-        Self { address, open: zero(), taken: zero(), failed: zero(), failed_at: zero() }
-    }
+/// Backends of the moment.
+#[derive(Debug, Default)]
+struct Pool {
+    active: Vec<Arc<Upstream>>,
+    /// Those that names do not lead to any more, while they have connections.
+    retired: Vec<Arc<Upstream>>,
+}
 
-    /// Connections that it has.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
-    }
-
-    /// Connections that it took so far.
-    #[must_use]
-    pub fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    /// Attempts that failed so far.
-    #[must_use]
-    pub fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Whether the last attempt failed.
-    #[must_use]
-    pub fn is_failing(&self) -> bool {
-        self.failed_at.load(Ordering::Relaxed) != 0
-    }
-
-    /// The least is the best: who failed lately comes last, and who has few connections first.
-    fn rank(&self, now: u64) -> (u64, u64) {
-        let failed_at = self.failed_at.load(Ordering::Relaxed);
-        let rests = failed_at != 0 && now.saturating_sub(failed_at) < REST.as_nanos() as u64;
-        (if rests { failed_at } else { 0 }, self.open())
-    }
-
-    fn note(&self, event: &BackendEvent<'_>, now: u64) {
-        match event {
-            BackendEvent::Connected => {
-                self.open.fetch_add(1, Ordering::Relaxed);
-                self.taken.fetch_add(1, Ordering::Relaxed);
-                self.failed_at.store(0, Ordering::Relaxed);
-            }
-            BackendEvent::Refused | BackendEvent::TimedOut => {
-                self.failed.fetch_add(1, Ordering::Relaxed);
-                self.failed_at.store(now, Ordering::Relaxed);
-            }
-            BackendEvent::Closed { .. } => {
-                self.open.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
+impl Pool {
+    fn all(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.active.iter().chain(&self.retired)
     }
 }
 
 impl Route {
-    /// A route to these backends, of which there has to be one.
+    /// A route to these backends. Of those that it had `before` nothing is forgotten.
     #[must_use]
-    pub fn new(name: &str, pass_through: bool, backends: Vec<Arc<Upstream>>) -> Self {
-        Self { name: name.to_owned(), pass_through, backends, turn: AtomicUsize::new(0) }
+    pub fn new(
+        name: &str,
+        settings: Settings,
+        targets: &[Target],
+        before: Option<&Self>,
+        bell: &Arc<Notify>,
+    ) -> Self {
+        let way = |target: &Target| match target {
+            Target::Address(address) => Way::Address(address.clone()),
+            Target::Name { host, port } => {
+                let same = |name: &&Arc<Name>| (&name.host, name.port) == (host, *port);
+                let known = before.and_then(|before| before.names().find(same).cloned());
+                Way::Name(known.unwrap_or_else(|| Arc::new(Name::new(host, *port))))
+            }
+        };
+        let route = Self {
+            name: name.to_owned(),
+            settings,
+            targets: targets.iter().map(way).collect(),
+            pool: ArcSwap::new(before.map(|before| before.pool.load_full()).unwrap_or_default()),
+            turn: AtomicUsize::new(0),
+            bell: bell.clone(),
+        };
+        route.refresh();
+        route
     }
 
-    fn best(&self, now: u64) -> Option<usize> {
+    /// Those that connections may go to.
+    #[must_use]
+    pub fn backends(&self) -> Vec<Arc<Upstream>> {
+        self.pool.load().active.clone()
+    }
+
+    /// Names of backends.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<Name>> {
+        self.targets.iter().filter_map(|way| match way {
+            Way::Name(name) => Some(name),
+            Way::Address(_) => None,
+        })
+    }
+
+    /// Goes where its names lead now. One thread does it.
+    pub(super) fn refresh(&self) {
+        let old = self.pool.load_full();
+        let (mut active, mut once) = (Vec::new(), HashSet::new());
+        for way in &self.targets {
+            let (addresses, name) = match way {
+                Way::Address(address) => (vec![address.clone()], None),
+                Way::Name(name) => {
+                    let tcp = name.found().addresses.into_iter().map(BackendAddress::Tcp);
+                    (tcp.collect(), Some(name))
+                }
+            };
+            for address in addresses.into_iter().filter(|address| once.insert(address.to_string())) {
+                let same = |known: &&Arc<Upstream>| {
+                    known.address == address && known.name.as_ref().map(Arc::as_ptr) == name.map(Arc::as_ptr)
+                };
+                let known = old.all().find(same).cloned();
+                active.push(known.unwrap_or_else(|| Arc::new(Upstream::new(address, name.cloned()))));
+            }
+        }
+        let gone = |one: &&Arc<Upstream>| one.open() > 0 && !active.iter().any(|kept| Arc::ptr_eq(kept, one));
+        let retired = old.all().filter(gone).cloned().collect();
+        self.pool.store(Arc::new(Pool { active, retired }));
+    }
+
+    /// Whom a question to a backend is for.
+    pub(super) fn host(&self, backend: &Upstream) -> String {
+        match (&backend.name, &backend.address) {
+            (Some(name), _) => name.host.clone(),
+            (None, BackendAddress::Tcp(address)) => address.to_string(),
+            (None, BackendAddress::Unix(_)) => "localhost".to_owned(),
+        }
+    }
+
+    fn is_down(&self, backend: &Upstream) -> bool {
+        self.settings.check.is_some() && backend.health.is_down()
+    }
+
+    /// The best for the next connection at `now`. The least is the best: who is up; who has not failed lately; whose share it
+    /// is; who has few connections.
+    fn best<'a>(&self, backends: &'a [Arc<Upstream>], now: u64) -> Option<&'a Arc<Upstream>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let count = self.backends.len();
-        let rank = |at: &usize| self.backends.get(*at).map(|backend| backend.rank(now));
-        (0..count).map(|at| at.wrapping_add(turn) % count).min_by_key(rank)
+        let count = backends.len();
+        let rank = |backend: &&Arc<Upstream>| {
+            let grows = self.settings.slow_start;
+            let share = grows.map_or(1.0, |period| backend.health.share(period, now));
+            (self.is_down(backend), backend.rests(now), !health::takes(share, turn), backend.open())
+        };
+        (0..count).filter_map(|at| backends.get(at.wrapping_add(turn) % count)).min_by_key(rank)
     }
 }
 
 impl choice::Route for Route {
     fn backend(&self, tried: usize) -> Option<Backend> {
+        let pool = self.pool.load();
+        let up = pool.active.iter().filter(|backend| !self.is_down(backend)).count();
+        // Who is down gets nothing unless all are.
+        let most = if up > 0 { up } else { pool.active.len() };
         // Who failed is the last by now.
-        let id = self.best(clock::now().as_nanos()).filter(|_| tried < self.backends.len())?;
-        Some(Backend { address: self.backends.get(id)?.address.clone(), id })
+        let backend = self.best(&pool.active, clock::now().as_nanos()).filter(|_| tried < most)?;
+        Some(Backend { address: backend.address.clone(), id: backend.id() })
     }
 
     fn note(&self, backend: &Backend, event: BackendEvent<'_>) {
-        if let Some(upstream) = self.backends.get(backend.id) {
-            upstream.note(&event, clock::now().as_nanos());
+        let now = clock::now().as_nanos();
+        let pool = self.pool.load();
+        let Some(upstream) = pool.all().find(|known| known.id() == backend.id) else { return };
+        let failed = matches!(event, BackendEvent::Refused | BackendEvent::TimedOut);
+        if failed && upstream.name.as_ref().is_some_and(|name| name.doubt(now)) {
+            self.bell.notify_one();
         }
+        upstream.note(&event, now);
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        self.settings.timeouts
     }
 }
 
@@ -160,101 +247,4 @@ impl Routes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use choice::Route as _;
-
-    fn upstream(name: &str) -> Arc<Upstream> {
-        Arc::new(Upstream::new(BackendAddress::Unix(std::path::Path::new(name).into())))
-    }
-
-    fn route(name: &str) -> Arc<Route> {
-        Arc::new(Route::new(name, false, vec![upstream("/run/app.sock")]))
-    }
-
-    /// The backends that a connection is offered while each refuses it.
-    fn refused_by_all(route: &Route) -> Vec<usize> {
-        (0..)
-            .map_while(|tried| route.backend(tried))
-            .inspect(|backend| route.note(backend, BackendEvent::Refused))
-            .map(|backend| backend.id)
-            .collect()
-    }
-
-    fn patterns(names: &[&str]) -> Vec<Pattern> {
-        names.iter().map(|name| name.parse().unwrap()).collect()
-    }
-
-    #[test]
-    fn a_name_finds_its_route_and_without_a_default_a_stranger_finds_none() {
-        let mut routes = Routes::default();
-        let (web, mail) = (route("web"), route("mail"));
-        routes.add(&patterns(&["www.example.com", "example.com"]), &web).unwrap();
-        routes.add(&patterns(&["*.example.com"]), &mail).unwrap();
-        let found = |routes: &Routes, name| routes.find(name).map(|route| route.name.clone());
-        assert_eq!(found(&routes, Some("WWW.example.com")).as_deref(), Some("web"));
-        assert_eq!(found(&routes, Some("mail.example.com")).as_deref(), Some("mail"));
-        assert_eq!((found(&routes, Some("example.org")), found(&routes, None)), (None, None));
-        routes.add(&[], &web).unwrap();
-        assert_eq!(found(&routes, None).as_deref(), Some("web"));
-    }
-
-    #[test]
-    fn two_routes_for_one_name_are_refused() {
-        let mut routes = Routes::default();
-        let route = route("web");
-        routes.add(&patterns(&["a.example", "*.a.example"]), &route).unwrap();
-        routes.add(&[], &route).unwrap();
-        for (names, taken) in [
-            (&["b.example", "A.example"][..], "a.example"),
-            (&["*.a.example"], "*.a.example"),
-            (&[], "every other name"),
-        ] {
-            assert_eq!(routes.add(&patterns(names), &route), Err(Taken(taken.to_owned())));
-        }
-    }
-
-    #[test]
-    fn the_backend_with_the_fewest_connections_gets_the_next() {
-        let route = Route::new("web", false, vec![upstream("/a"), upstream("/b"), upstream("/c")]);
-        let mut given: Vec<_> = (0..6)
-            .map(|_| route.backend(0).unwrap())
-            .inspect(|backend| {
-                route.note(backend, BackendEvent::Connected);
-            })
-            .collect();
-        for upstream in &route.backends {
-            assert_eq!(upstream.open(), 2);
-        }
-        let one = given.pop().unwrap();
-        for _ in 0..2 {
-            route.note(&one, BackendEvent::Closed { upward: 0, downward: 0, failure: None });
-        }
-        let next = [(); 2].map(|()| {
-            let next = route.backend(0).unwrap();
-            route.note(&next, BackendEvent::Connected);
-            next.id
-        });
-        assert_eq!(next, [one.id; 2]);
-        assert_eq!(route.backends.iter().map(|one| one.taken()).sum::<u64>(), 8);
-    }
-
-    #[test]
-    fn each_backend_is_tried_once_and_who_failed_is_avoided() {
-        let route = Route::new("web", false, vec![upstream("/a"), upstream("/b"), upstream("/c")]);
-        for _ in 0..3 {
-            let mut tried = refused_by_all(&route);
-            tried.sort_unstable();
-            assert_eq!(tried, [0, 1, 2]);
-        }
-        let back = Backend { address: route.backends[1].address.clone(), id: 1 };
-        route.note(&back, BackendEvent::Connected);
-        assert!(!route.backends[1].is_failing() && route.backends[0].is_failing());
-        for _ in 0..5 {
-            assert_eq!(route.backend(0).unwrap().id, 1, "with a connection more, but it works");
-        }
-        let later = clock::now().as_nanos() + REST.as_nanos() as u64;
-        assert_ne!(route.best(later), Some(1), "the others are tried again");
-    }
-}
+mod tests;

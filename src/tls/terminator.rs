@@ -12,18 +12,23 @@ use std::time::Duration;
 use rustls::server::ResolvesServerCert;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::time_provider::DefaultTimeProvider;
+use tokio::sync::Notify;
 
-use super::choice::{BackendAddress, Choose};
+use super::attendant::Attendant;
+use super::choice::Choose;
 use super::counters::Counters;
 use super::front::{Front, Rules};
 use super::listener::{Listener, Settings};
+use super::lookup;
 use super::policy::{Parts, Policy, Server};
 use super::resolver::{Certificates, Resolver};
-use super::routes::{Route, Routes, Upstream};
+use super::routes::{self, Route, Routes};
 use super::tickets::{TicketKeys, Tickets};
 use crate::clock;
 use crate::config;
 
+/// How long names of backends are waited for that were never looked up.
+const LOOKUP: Duration = Duration::from_secs(2);
 /// How long connections of a listener that is gone may stay.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -41,6 +46,9 @@ pub struct Terminator {
     leaving: Vec<Listener>,
     /// What those counted that are over.
     past: Totals,
+    /// Looks after backends when it is rung.
+    bell: Arc<Notify>,
+    _attendant: Attendant,
 }
 
 /// What a reload is about to put in its place.
@@ -91,10 +99,13 @@ impl Terminator {
     /// What failed, in words.
     pub fn start(name: &str, config: &config::Tls) -> Result<Self, String> {
         let tickets = session(name, config, None);
-        let front = Arc::new(Front::new(rules(name, config, tickets.as_ref(), None)?));
+        let bell = Arc::new(Notify::new());
+        let front = Arc::new(Front::new(rules(name, config, tickets.as_ref(), None, &bell)?));
+        let attendant = Attendant::start(name, front.clone(), bell.clone());
+        let _attendant = attendant.map_err(|error| format!("{name}: no thread for backends: {error}"))?;
         let listeners = listen(name, &config.listen, &front)?;
         let (leaving, past) = (Vec::new(), Totals::default());
-        Ok(Self { name: name.to_owned(), front, tickets, listeners, leaving, past })
+        Ok(Self { name: name.to_owned(), front, tickets, listeners, leaving, past, bell, _attendant })
     }
 
     /// Makes what another configuration takes. Nothing is changed yet, but that new addresses are served by the rules of
@@ -104,7 +115,7 @@ impl Terminator {
     /// What failed, in words.
     pub fn prepare(&self, config: &config::Tls) -> Result<Next, String> {
         let tickets = session(&self.name, config, self.tickets.as_ref());
-        let rules = rules(&self.name, config, tickets.as_ref(), Some(&self.front.rules()))?;
+        let rules = rules(&self.name, config, tickets.as_ref(), Some(&self.front.rules()), &self.bell)?;
         let new: Vec<_> =
             config.listen.iter().copied().filter(|address| !self.listeners.contains_key(address)).collect();
         let made = listen(&self.name, &new, &self.front)?;
@@ -122,6 +133,7 @@ impl Terminator {
         }
         self.tickets = tickets;
         self.front.replace(rules);
+        self.bell.notify_one();
         let gone = self.listeners.extract_if(.., |address, _| !config.listen.contains(address));
         for (_, listener) in gone {
             listener.drain(PATIENCE);
@@ -237,6 +249,7 @@ fn rules(
     config: &config::Tls,
     tickets: Option<&Session>,
     before: Option<&Rules>,
+    bell: &Arc<Notify>,
 ) -> Result<Rules, String> {
     let server = match config.certificates.is_empty() {
         true => None,
@@ -245,17 +258,25 @@ fn rules(
     let mut rules = Rules { server, ..Rules::default() };
     for (route_name, wanted) in &config.routes {
         let old = before.and_then(|before| before.routes.get(route_name));
-        let upstream = |address: &BackendAddress| {
-            // How a backend does is not forgotten.
-            let known = old.and_then(|old| old.backends.iter().find(|known| known.address == *address));
-            known.cloned().unwrap_or_else(|| Arc::new(Upstream::new(address.clone())))
-        };
-        let backends = wanted.backends.iter().map(upstream).collect();
-        let route = Arc::new(Route::new(route_name, wanted.pass_through, backends));
+        let route = Route::new(route_name, settings(wanted), &wanted.backends, old.map(|old| &**old), bell);
+        let route = Arc::new(route);
         add(&mut rules.by_name, wanted, &route).map_err(|error| format!("{name}: {error}"))?;
         rules.routes.insert(route_name.clone(), route);
     }
+    let names = rules.routes.values().flat_map(|route| route.names().cloned());
+    lookup::first(names, LOOKUP, clock::now().as_nanos());
+    rules.routes.values().for_each(|route| route.refresh());
     Ok(rules)
+}
+
+/// What holds for all backends of a route.
+fn settings(wanted: &config::tls::Route) -> routes::Settings {
+    routes::Settings {
+        pass_through: wanted.pass_through,
+        check: wanted.check.clone(),
+        slow_start: wanted.slow_start,
+        ..routes::Settings::default()
+    }
 }
 
 fn add(routes: &mut Routes, wanted: &config::tls::Route, route: &Arc<Route>) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Metrics;
 use super::exposition::{Exposition, Labels, Value};
 use crate::status::Tls;
-use crate::status::tls::Backend;
+use crate::status::tls::{Backend, Checks};
 use crate::tls::counters::FAILURES;
 
 impl Metrics {
@@ -62,6 +62,18 @@ impl Metrics {
         )
     }
 
+    /// Backends that are checked.
+    fn checked(&self) -> impl Iterator<Item = (Labels, &Checks)> {
+        self.status.tls.iter().flat_map(|(name, tls)| {
+            tls.routes.iter().flat_map(move |(route, found)| {
+                found.backends.iter().filter_map(move |backend| {
+                    let more = [("route", route.as_str()), ("backend", backend.address.as_str())];
+                    Some((labels(name, &more), backend.checks.as_ref()?))
+                })
+            })
+        })
+    }
+
     fn backends(&self, out: &mut Exposition<'_>) -> fmt::Result {
         let each = |of: fn(&Backend) -> u64| {
             self.status.tls.iter().flat_map(move |(name, tls)| {
@@ -75,8 +87,10 @@ impl Metrics {
         };
         out.gauge(
             "adit_tls_backend_up",
-            "0 if the last attempt to connect to the backend failed, else 1",
-            each(|backend| u64::from(!backend.failing)),
+            "0 if checks say that the backend is down, or the last attempt to connect to it failed, else 1",
+            each(|backend| {
+                u64::from(!backend.failing && backend.checks.as_ref().is_none_or(|checks| checks.up))
+            }),
         )?;
         out.gauge(
             "adit_tls_backend_connections_open",
@@ -92,6 +106,18 @@ impl Metrics {
             "adit_tls_backend_failures",
             "Attempts that the backend refused, or did not answer in time",
             each(|backend| backend.failures),
+        )?;
+        let checks = self.checked().flat_map(|(labels, checks)| {
+            [("passed", checks.passed), ("failed", checks.failed)].map(|(result, count)| {
+                let result = ("result", result.to_owned());
+                (labels.iter().cloned().chain([result]).collect(), Value::Whole(count))
+            })
+        });
+        out.counter("adit_tls_backend_checks", "Checks of the backend, by result", checks)?;
+        out.counter(
+            "adit_tls_backend_changes",
+            "How often the backend came up or went down, by its checks",
+            self.checked().map(|(labels, checks)| (labels, Value::Whole(checks.changes))),
         )
     }
 }
@@ -123,6 +149,8 @@ mod tests {
             "adit_tls_certificate_not_after_timestamp_seconds{listener=\"web\",file=\"/etc/adit/www.pem\"} 1796391000.0",
             "adit_tls_backend_up{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 0",
             "adit_tls_backend_failures_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 7",
+            "adit_tls_backend_checks_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\",result=\"failed\"} 5",
+            "adit_tls_backend_changes_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 3",
             "adit_warnings{tunnel=\"web\"} 1",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");

@@ -12,7 +12,9 @@ use super::*;
 use crate::config::Tls;
 use crate::tls::choice::BackendAddress;
 use crate::tls::clients::Mode;
+use crate::tls::health::Check;
 use crate::tls::policy::Policy;
+use crate::tls::routes::Target;
 
 struct Made {
     ca: String,
@@ -84,7 +86,10 @@ fn a_short_table_has_the_defaults() {
     assert_eq!(web.listen, ["[::]:443".parse::<SocketAddr>().unwrap()]);
     assert_eq!((web.policy, web.alpn.len(), web.certificates.len()), (Policy::Modern, 0, 1));
     assert!(web.ticket_keys.is_none() && web.clients.is_none());
-    assert_eq!(web.routes["app"].backends, [BackendAddress::Tcp("127.0.0.1:8080".parse().unwrap())]);
+    assert_eq!(
+        web.routes["app"].backends,
+        [Target::Address(BackendAddress::Tcp("127.0.0.1:8080".parse().unwrap()))]
+    );
     assert!(web.routes["app"].sni.is_empty() && !web.routes["app"].pass_through);
 }
 
@@ -109,6 +114,23 @@ fn everything_that_may_be_said_is_read() {
     assert!(web.routes["x"].pass_through);
     let names = ["www.pem", "www-key.pem", "x-ca.pem", "x.crl"];
     assert!(config.files.iter().map(|file| file.to_str().unwrap()).eq(names), "{:?}", config.files);
+}
+
+#[test]
+fn backends_are_checked_if_that_is_asked_for() {
+    let check =
+        |more: &str| read_web(&web("", &format!("{BACKEND}check = {{ {more} }}\nslow_start = \"30s\"\n")));
+    let (milliseconds, half) = (std::time::Duration::from_millis, "every = \"500ms\"");
+    let default =
+        Check { every: milliseconds(2_000), timeout: milliseconds(1_000), rise: 2, fall: 3, http: None };
+    let web = check("");
+    assert_eq!(web.routes["app"].check, Some(default.clone()));
+    assert_eq!(web.routes["app"].slow_start, Some(milliseconds(30_000)));
+    let short = Check { every: milliseconds(500), timeout: milliseconds(500), ..default };
+    assert_eq!(check(half).routes["app"].check, Some(short));
+    let all = check("every = \"1m\", timeout = \"3s\", rise = 1, fall = 9, http = \"/health\"");
+    let asked = all.routes["app"].check.as_ref().unwrap();
+    assert_eq!((asked.rise, asked.fall, asked.http.as_deref()), (1, 9, Some("/health")));
 }
 
 #[test]
@@ -179,6 +201,27 @@ fn each_mistake_is_told_where_it_is() {
             "tls.web.route.app.tls",
             "an unknown key",
             "backends get plaintext",
+        ),
+        (
+            "",
+            "backend = [\"127.0.0.1:1\"]\ncheck = { every = \"1s\", timeout = \"2s\" }",
+            "tls.web.route.app.check.timeout",
+            "\"2s\"",
+            "a time from 10ms to 1s, as",
+        ),
+        (
+            "",
+            "backend = [\"127.0.0.1:1\"]\ncheck = { http = \"health\" }",
+            "tls.web.route.app.check.http",
+            "\"health\"",
+            "/health",
+        ),
+        (
+            "",
+            "backend = [\"127.0.0.1:1\"]\nslow_start = \"5s\"",
+            "tls.web.route.app.slow_start",
+            "slow_start without check",
+            "beside check",
         ),
         (
             "client_certificates = { ca_file = \"x-ca.pem\" }",

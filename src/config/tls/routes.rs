@@ -1,13 +1,17 @@
 //! `[tls.NAME.route.ROUTE]`
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::file::{NAME, is_name};
 use super::super::table::{Table, Value};
 use super::super::unique::Unique;
 use super::Route;
 use super::backend::{BACKEND, backend};
+use super::check::check;
+use super::duration::{DAY, duration};
 use crate::tls::names::Pattern;
+use crate::tls::routes::Target;
 
 /// What `route` may be.
 const ROUTES: &str = "a table [tls.NAME.route.ROUTE] with backend = [\"ADDRESS:PORT\"]";
@@ -17,7 +21,7 @@ const SNI: &str = "a server's name as \"www.example.com\", or \"*.example.com\" 
 const HINTS: &[(&str, &str)] = &[
     ("backends", "did you mean backend?"),
     ("tls", "backends get plaintext, or with pass_through = true what the client sent"),
-    ("proxy_protocol", "there is none"),
+    ("health_check", "did you mean check?"),
     ("host", "did you mean sni?"),
     ("server_name", "did you mean sni?"),
 ];
@@ -60,16 +64,32 @@ pub(super) fn routes(
         if let Some(value) = sni_value.filter(Value::is_empty_list) {
             value.refused("an empty list", format!("{SNI}; or no sni: the route of every other name"));
         }
-        let backends = backends(&mut table);
+        let route = route(&mut table, sni, pass_through);
         table.end(HINTS);
-        routes.insert(name.to_owned(), Route { sni, backends, pass_through });
+        routes.insert(name.to_owned(), route);
     }
     names.end(|_, value| value.found(), "a name that no other route of this table has");
     defaults.end(|(), _| "a second route without sni".to_owned(), "sni: one route has every other name");
     Some((routes, terminates))
 }
 
-fn backends(table: &mut Table<'_>) -> Vec<crate::tls::choice::BackendAddress> {
+/// What a route says of its backends.
+fn route(table: &mut Table<'_>, sni: Vec<Pattern>, pass_through: bool) -> Route {
+    let backends = backends(table);
+    let checks = table.value("check");
+    let check = checks.as_ref().and_then(|value| check(value, pass_through));
+    let slow = table.value("slow_start");
+    let slow_start = slow.as_ref().and_then(|value| duration(value, Duration::from_secs(1), DAY));
+    if let Some(value) = slow.filter(|_| checks.is_none()) {
+        value.refused(
+            "slow_start without check",
+            "slow_start beside check, which tells when a backend is up again",
+        );
+    }
+    Route { sni, backends, pass_through, check, slow_start }
+}
+
+fn backends(table: &mut Table<'_>) -> Vec<Target> {
     let Some(value) = table.value("backend") else {
         table.missing("backend", &format!("a list of {BACKEND}"));
         return Vec::new();

@@ -29,11 +29,18 @@ pub(in super::super) fn of(config: &Tls, report: &status::Tls, stale: bool, now:
         ));
     }
     for (name, route) in &report.routes {
-        for backend in route.backends.iter().filter(|backend| backend.failing) {
+        for backend in &route.backends {
             let address = &backend.address;
-            warnings.push(format!(
-                "the backend {address} of route {name} refused the last connection, or did not answer"
-            ));
+            match &backend.checks {
+                Some(checks) if !checks.up => {
+                    let error = checks.error.as_deref().unwrap_or("it is not up yet");
+                    warnings.push(format!("the backend {address} of route {name} is down: {error}"));
+                }
+                Some(_) | None if backend.failing => warnings.push(format!(
+                    "the backend {address} of route {name} refused the last connection, or did not answer"
+                )),
+                Some(_) | None => {}
+            }
         }
     }
     warnings
