@@ -25,6 +25,7 @@ pub mod lookup;
 pub mod names;
 pub mod policy;
 pub mod probe;
+pub mod proxy;
 mod reader;
 mod record;
 mod relay;
