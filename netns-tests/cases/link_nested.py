@@ -2,9 +2,14 @@
 
     x [lan] ---- a: bridge, msec0, in wg0 [wire] ==== [wire] b: wg0, around msec0, bridge ---- [lan] y
 """
+from types import SimpleNamespace
+
+from cases.forged import udp
+from lab import frame, handmade
 from lab import link_secy as secy
 from lab.capture import Capture
 from lab.case import case
+from lab.cipher import open_
 from lab.link import NAME, Link, passes
 from lab.link_config import PORT
 from lab.link_raw import Raw
@@ -19,8 +24,8 @@ class Nested(Link):
 
     def __init__(self, net, link_keys):
         super().__init__(net, "udp", link_keys, mtu=1500)
-        pairs = [keys() for _ in self.ends]
-        for end, own, other in zip(self.ends, pairs, reversed(pairs)):
+        self.tunnels = [keys() for _ in self.ends]
+        for end, own, other in zip(self.ends, self.tunnels, reversed(self.tunnels)):
             # UAPI sockets share one folder.
             end.tunnel = net.device(f"wg{end.number}")
             end.daemon.tunnel(end.tunnel, own, [f"10.9.0.{end.number}/24"])
@@ -36,6 +41,9 @@ class Nested(Link):
 def layers(net):
     """On the wire there is the tunnel alone; with that layer taken off, the link alone; with both, what was sent."""
     nest = Nested(net, "static")
+    for end in nest.ends:
+        # A train would be one packet on the tunnel's device.
+        end.daemon.config["gateway"]["offload"] = {"udp_gso": False}
     wire = Capture(nest.a.host, "wire")
     nest.start(*nest.ends)
     nest.fit()
@@ -62,6 +70,70 @@ def layers(net):
     for udp in outer:
         for skip in range(0, 48, 4):
             assert not opens(udp.payload[skip:], known, nest), "the link's key opens something on the wire"
+
+
+class ByHand(handmade.Handmade):
+    """The far end of the tunnel, which has the keys of its session: it opens what a capture of the wire has."""
+
+    def __init__(self, nest):
+        end = nest.a
+        outer = f"192.0.2.{end.number}"
+        site = SimpleNamespace(keys=nest.tunnels[0], outer=lambda family: outer, endpoint=lambda: f"{outer}:{TUNNEL_PORT}")
+        super().__init__(nest.b.host, site, TUNNEL_PORT)
+        end.daemon.config["wireguard"][end.tunnel]["peer"]["other"]["public_key"] = self.keys.public
+
+    def meet(self):
+        """Waits for the handshake that the link's frames bring about."""
+        initiation = self.receive(handmade.INITIATION, 10)
+        assert initiation, "no handshake"
+        self.send(self.respond(initiation))
+        assert self.receive(handmade.DATA), "nothing under the session"
+
+    def opened(self, sent):
+        """The packet in a datagram of the wire, by the session's keys alone; empty of a keepalive."""
+        key = self.receiving if sent.source != self.host_address() else self.sending
+        return open_(key, handmade.nonce(int.from_bytes(sent.payload[8:16], "little")), sent.payload[16:], b"")
+
+    @staticmethod
+    def host_address():
+        return "192.0.2.2"
+
+
+@case(limit=60)
+def each_key_alone(net):
+    """On the wire the tunnel's session key opens datagrams of the link, unreadable; the link's key nothing; both what was sent."""
+    nest = Nested(net, "static")
+    far = ByHand(nest)
+    wire = Capture(nest.a.host, "wire")
+    nest.start(nest.a)
+    nest.x.ip("neigh replace 10.8.0.2 lladdr 02:00:5e:10:00:77 dev lan nud permanent")
+    there, back = Marker("to the far end, in two layers"), Marker("from the far end, in two layers")
+    there.send(nest.x, "10.8.0.2")
+    far.meet()
+    there.send(nest.x, "10.8.0.2")
+    # The far end says something too, layer by layer: what is opened here is what the daemon takes.
+    lan = Capture(nest.x, "lan")
+    said = secy.octets(nest.x.run("cat", "/sys/class/net/lan/address").strip()) + b"\2\0\0\0\0\7" + b"\x88\xb7" + back.bytes
+    far.send(far.data(udp("10.9.0.2", "10.9.0.1", DATA + secy.seal(said, nest.b.transmit, nest.b.sci), PORT)))
+    lan.wait_holds(back.bytes)
+    wire.stop()
+
+    known, layers = [nest.a.transmit, nest.b.transmit], [sent for sent in wire.datagrams(TUNNEL_PORT) if sent.payload[0] == handmade.DATA]
+    inner = [packet for sent in layers if (packet := far.opened(sent))]
+    carried = [frame.parse_udp(packet, 0) for packet in inner]
+    # From another port than the daemon sent to: it answers there.
+    strange = [packet.hex() for packet, one in zip(inner, carried)
+               if not (one and PORT in (one.source_port, one.target_port) and one.payload.startswith(DATA))]
+    assert len(carried) >= 20 and not strange, f"{len(carried)} packets; beside the link the tunnel carries {strange[:3]}"
+    for marker in (there, back):
+        assert not wire.holds(marker.bytes[8:24]), "the wire can be read"
+        assert not any(marker.bytes[8:24] in packet for packet in inner), "the session's key alone opens both layers"
+    assert not any(opens(sent.payload[skip:], known, nest) for sent in layers for skip in range(0, 48, 4)), \
+        "the link's key alone opens something"
+    opened = [opens(one.payload[len(DATA):], known, nest) for one in carried]
+    assert all(opened), f"{opened.count(None)} of {len(opened)} do not open under the link's key"
+    for marker in (there, back):
+        assert any(marker.bytes in plain for plain, _ in opened), "what was sent is not in what both keys open"
 
 
 def opens(frame, known, nest):
