@@ -33,16 +33,8 @@ class Scene:
         self.link.start()
         self.link.both_ways()
         assert ping(self.link.x, "10.8.0.2", count=20, size=200) == 20
-        self.hush()
+        self.link.hush()
         self.genuine = [frame for frame in self.watch.protected()]
-
-    def hush(self):
-        """Neither host asks for the other's address any more, nor has an IPv6 stack."""
-        macs = [host.run("cat", "/sys/class/net/lan/address").strip() for host in (self.link.x, self.link.y)]
-        for number, host in enumerate((self.link.x, self.link.y)):
-            host.sysctl("net.ipv6.conf.lan.disable_ipv6", 1)
-            host.ip(f"neigh replace 10.8.0.{2 - number} lladdr {macs[1 - number]} dev lan nud permanent")
-        time.sleep(0.3)
 
     def from_a(self):
         """The genuine frames of a: those that carry what x sent."""

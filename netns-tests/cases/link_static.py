@@ -1,4 +1,4 @@
-"""Static keys: no restart and no kill may use a packet number twice. Shown by capture.
+"""Static keys: no restart and no kill may use a packet number twice, or take one twice. Shown by capture.
 
     x: host [lan] ---- a: bridge, msec0 [wire] ==== switch ==== [wire] b: msec0, bridge ---- [lan] y: host
 """
@@ -12,7 +12,7 @@ from lab import link_secy as secy
 from lab.case import SLOW, case
 from lab.link import Link, passes
 from lab.link_switch import Switch
-from lab.traffic import Sequence
+from lab.traffic import Sequence, ping
 
 SUITES = ("gcm-aes-128", "gcm-aes-xpn-256")
 
@@ -99,6 +99,35 @@ def the_mark_is_on_disk_first(net):
     scene.check(1000)
     after = [number for sci, _, number in scene.numbers() if sci == scene.link.a.sci and number > before]
     assert after, "nothing was sent after the restart"
+
+
+@case(limit=60, how=("stop", "kill"))
+def old_frames_after_a_restart(net, how):
+    """Frames that were captured before a restart of the receiver are late after it, and not delivered once more."""
+    scene = Scene(net, SUITES[how == "kill"])
+    link = scene.link
+    link.both_ways()
+    assert ping(link.x, "10.8.0.2", count=20, size=200) == 20
+    link.hush()
+    old = [frame for frame in scene.watch.protected() if secy.parse(frame).sci == link.a.sci]
+    assert len(old) > 20, "too few frames"
+    # It is written down each second, which is what a kill leaves.
+    time.sleep(0 if how == "stop" else 1.5)
+    getattr(link.b, how)()
+    link.b.start()
+    before = link.b.came_out()
+    scene.switch.inject("right", *old)
+    link.grows(link.b, "InPktsLate", len(old) - 1)
+    assert link.b.came_out() == before and not link.b.counts()["InPktsOK"], f"old frames came out; {link.told()}"
+    link.both_ways()
+
+    # The same frames without what was kept: they are good, and only that holds them back.
+    link.b.stop()
+    for path in glob.glob(f"{link.b.daemon.state}/**/*.received", recursive=True):
+        os.unlink(path)
+    link.b.start()
+    scene.switch.inject("right", *old)
+    link.grows(link.b, "InPktsOK", len(old) - 1)
 
 
 def copied(folder):

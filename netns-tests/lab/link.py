@@ -162,6 +162,15 @@ class Link:
             if fits < int(host.run("cat", "/sys/class/net/lan/mtu")):
                 host.ip(f"link set lan mtu {fits}")
 
+    def hush(self):
+        """Neither host asks for the other's address any more, nor has an IPv6 stack."""
+        macs = [host.run("cat", "/sys/class/net/lan/address").strip() for host in (self.x, self.y)]
+        for number, host in enumerate((self.x, self.y)):
+            host.sysctl("net.ipv6.conf.lan.disable_ipv6", 1)
+            host.ip(f"neigh replace 10.8.0.{2 - number} lladdr {macs[1 - number]} dev lan nud permanent")
+        # What was on its way.
+        time.sleep(0.3)
+
     def both_ways(self, seconds=5):
         """Echoes pass from either host, within so many seconds."""
         assert passes(self.x, "10.8.0.2", seconds) is not None, f"no echo from x; {self.told()}"

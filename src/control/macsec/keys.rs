@@ -4,14 +4,19 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use adit_macsec::agreement::{Agreement, Config as Agreed};
 use adit_macsec::{An, KeyId, ReceiveKey, Sak, Sci, SecY, TransmitKey, TransmitSa};
-use adit_noise::Now;
+use adit_noise::{Now, Time};
 use anyhow::{Context, Result};
 
 use super::marks::{BLOCK, Mark};
+use super::received::Received;
 use crate::config::macsec::{Association, Keys as Configured, Macsec, Noise, Static};
+
+/// How often is written down how far receive associations have come.
+const NOTED_EACH: Duration = Duration::from_secs(1);
 
 /// Where keys come from.
 #[derive(Debug)]
@@ -38,6 +43,11 @@ pub(super) struct Fixed {
     bound: u64,
     /// The mark could not be raised: told once.
     failed: bool,
+    received: Vec<Received>,
+    /// When it was noted last how far they have come.
+    noted: Option<Time>,
+    /// It could not be noted: told once.
+    unnoted: bool,
     /// Receive channels by their identifiers, as the file names them.
     pub(super) names: HashMap<Sci, String>,
 }
@@ -74,16 +84,20 @@ impl Keys {
 
 impl Fixed {
     fn install(config: &Macsec, fixed: &Static, sci: Sci, secy: &mut SecY, state: &Path) -> Result<Self> {
-        let mut names = HashMap::new();
+        let (mut names, mut received) = (HashMap::new(), Vec::new());
         for (name, channel) in &fixed.receive {
             secy.add_channel(channel.sci).with_context(|| format!("receive.{name}"))?;
             names.insert(channel.sci, name.clone());
             for (an, association) in &channel.associations {
+                let name = file_name(association, channel.sci);
+                let mark = Received::read(state, &name)
+                    .with_context(|| format!("{}.received", state.join(&name).display()))?;
                 let key = ReceiveKey {
                     sak: sak(config, association)?,
                     ssci: association.xpn.map(|xpn| xpn.ssci),
-                    lowest_pn: 1,
+                    lowest_pn: mark.value(),
                 };
+                received.push((channel.sci, *an, mark));
                 secy.install_receive(channel.sci, *an, key)
                     .with_context(|| format!("receive.{name}.sa.{an}"))?;
             }
@@ -93,7 +107,13 @@ impl Fixed {
         let bound = mark.value();
         let transmit =
             Self::send_with(fixed.an, sak(config, &fixed.transmit)?, &fixed.transmit, bound, secy)?;
-        let mut keys = Self { transmit, mark, bound, failed: false, names };
+        let follow = |(sci, an, mark)| {
+            let channel = secy.port().receive().iter().find(|channel| channel.sci() == sci)?;
+            Some(Received::new(mark, channel.association(an)?.clone()))
+        };
+        let received = received.into_iter().filter_map(follow).collect();
+        let (noted, unnoted) = (None, false);
+        let mut keys = Self { transmit, mark, bound, failed: false, received, noted, unnoted, names };
         keys.raise().with_context(|| format!("{}", keys.mark.path().display()))?;
         Ok(keys)
     }
@@ -127,8 +147,13 @@ impl Fixed {
         Ok(())
     }
 
-    /// The same. A failure is in the log, once until it passes.
-    pub(super) fn look(&mut self, name: &str) {
+    /// The same, and notes now and then what was received. A failure is in the log, once until it passes.
+    pub(super) fn look(&mut self, name: &str, now: Time) {
+        if self.noted.is_none_or(|noted| now.since(noted) >= NOTED_EACH) {
+            self.noted = Some(now);
+            self.note(name);
+        }
+
         match self.raise() {
             Ok(()) => self.failed = false,
             Err(error) if !std::mem::replace(&mut self.failed, true) => {
@@ -137,6 +162,22 @@ impl Fixed {
             }
             Err(_) => {}
         }
+    }
+
+    fn note(&mut self, name: &str) {
+        let mut failed = false;
+        for received in &mut self.received {
+            if let Err(error) = received.note() {
+                failed = true;
+                if !self.unnoted {
+                    let path = received.path().display();
+                    tracing::error!(
+                        "{name}: {path}: {error}; what comes is taken once more after the next start"
+                    );
+                }
+            }
+        }
+        self.unnoted = failed;
     }
 }
 

@@ -58,13 +58,18 @@ impl Mark {
         }
         let new = self.path.with_extension("new");
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        writeln!(file, "{value}")?;
+        file.write_all(text(value).as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
         File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()?;
         self.value = value;
         Ok(())
     }
+}
+
+/// A number as a file has it: each as long as any other.
+pub(super) fn text(value: u64) -> String {
+    format!("{value:020}\n")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod keys;
 mod listener;
 mod lower;
 mod marks;
+mod received;
 mod remote;
 mod report;
 mod station;

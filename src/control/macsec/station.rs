@@ -67,12 +67,13 @@ pub(super) struct Station {
     pub(super) secy: SecY,
     pub(super) suite: CipherSuite,
     pub(super) protection: Protection,
+    /// Ahead of the keys: it ends before they note what it received.
+    pub(super) worker: Worker<Port>,
     pub(super) keys: Keys,
     pub(super) carrier: Carrier,
     /// What the MTU of the device is to be; `None`: what the carrier leaves.
     pub(super) mtu: Option<usize>,
     pub(super) offloads: Offloads,
-    pub(super) worker: Worker<Port>,
     pub(super) tally: Arc<Tally>,
     /// Since when there are keys.
     pub(super) born: HashMap<KeyId, Time>,
@@ -152,7 +153,7 @@ impl Station {
                     self.put_out(None, now);
                 }
             }
-            Keys::Static(fixed) => fixed.look(&self.name),
+            Keys::Static(fixed) => fixed.look(&self.name, now.mono),
         }
     }
 
