@@ -8,6 +8,7 @@ mod read;
 mod static_key;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use adit_macsec::{
     An, CipherSuite, Offset, Protection, Replay, Salt, Sci, SciEncoding, Settings, Ssci, ValidateFrames,
@@ -50,6 +51,8 @@ pub struct Macsec {
     pub mtu: Option<usize>,
     /// `keys`: where keys come from.
     pub keys: Keys,
+    /// `key_log_file`: where keys are written, for who reads captures of the link.
+    pub key_log_file: Option<PathBuf>,
     /// `[macsec.NAME.hooks]`; `%i` stands for the TAP device.
     pub hooks: Hooks,
 }
@@ -147,6 +150,8 @@ pub enum Weakness {
     Unvalidated(ValidateFrames),
     /// Within so many packet numbers a frame may be delivered twice.
     Window(u32),
+    /// Keys are written to a file: whoever reads that reads the link.
+    KeyLog,
 }
 
 impl Macsec {
@@ -187,6 +192,7 @@ impl Macsec {
             (validate != ValidateFrames::Strict).then_some(Weakness::Unvalidated(validate)),
             (self.clear_tags > 0).then_some(Weakness::ClearTags(self.clear_tags)),
             window,
+            self.key_log_file.is_some().then_some(Weakness::KeyLog),
         ];
         found.into_iter().flatten().collect()
     }

@@ -53,7 +53,7 @@ impl Links {
 fn is_same(old: &Macsec, new: &Macsec) -> bool {
     // Taken apart, so that no key is forgotten.
     let Macsec { carrier, tap, bridge: _, mac, port, suite, protection, replay, .. } = old;
-    let Macsec { validate_frames, sci_encoding, clear_tags, mtu: _, keys, hooks: _, .. } = old;
+    let Macsec { validate_frames, sci_encoding, clear_tags, mtu: _, keys, key_log_file, hooks: _, .. } = old;
     *carrier == new.carrier
         && *tap == new.tap
         && (*mac, *port) == (new.mac, new.port)
@@ -61,6 +61,7 @@ fn is_same(old: &Macsec, new: &Macsec) -> bool {
         && (*validate_frames, *sci_encoding) == (new.validate_frames, new.sci_encoding)
         && *clear_tags == new.clear_tags
         && *keys == new.keys
+        && *key_log_file == new.key_log_file
 }
 
 impl Plan {
@@ -403,6 +404,7 @@ mod tests {
             "integrity_only = true\nallow_integrity_only = true",
             "sci = \"none\"",
             "clear_tags = 1",
+            "key_log_file = \"/k\"",
             "preshared_key_file = \"/p\"\nmtu = 9000",
         ] {
             let plan = planned(lines);

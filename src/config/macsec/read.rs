@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use adit_macsec::{CipherSuite, Offset, Protection, Replay, Sci, SciEncoding, ValidateFrames};
 
 use super::super::across::Across;
-use super::super::file::Context;
+use super::super::file::{self, Context};
 use super::super::table::{Table, Value};
 use super::super::tunnel::{INTERFACE, hooks};
 use super::{Carrier, Keys, Macsec, address, carrier, keys};
@@ -79,6 +79,7 @@ fn link<'a>(
     let mac_value = table.value("mac");
     let mac = mac_value.as_ref().and_then(|value| value.parsed(address::MAC, address::mac));
     let mtu = table.value("mtu").and_then(|value| value.integer(MTU));
+    let key_log_file = table.value("key_log_file").and_then(|value| file::path(&value, context.folder));
     let hooks = hooks(table.table("hooks"));
 
     let own = mac.map(|mac| Sci::new(mac, port));
@@ -106,6 +107,7 @@ fn link<'a>(
         clear_tags,
         mtu,
         keys,
+        key_log_file,
         hooks,
     })
 }

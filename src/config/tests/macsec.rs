@@ -151,6 +151,7 @@ fn what_is_weaker_takes_a_word_and_shows() {
         [Weakness::Offset(Offset::Thirty)]
     );
     assert_eq!(weak("clear_tags = 1\nreplay_window = 9"), [Weakness::ClearTags(1), Weakness::Window(9)]);
+    assert_eq!(weak("key_log_file = \"k\""), [Weakness::KeyLog]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use adit_wireguard::{Published, Udp};
 use anyhow::{Context as _, Result};
 
 use super::carrier::Carrier;
+use super::key_log::{Entry, KeyLog};
 use super::keys::Keys;
 use super::station::{Command, Shared, Station};
 use super::{Remote, lower};
@@ -69,6 +70,15 @@ impl Encryptor {
         let mut secy = SecY::new(config.settings(sci))?;
         let state = setup.state.join("packet-numbers");
         let keys = Keys::new(config, sci, &mut secy, &state, clock::both())?;
+        let mut key_log = match &config.key_log_file {
+            Some(path) => {
+                Some(KeyLog::open(path, name).with_context(|| format!("key_log_file {}", path.display()))?)
+            }
+            None => None,
+        };
+        if let Some(log) = &mut key_log {
+            log.write(&Entry::all(&secy));
+        }
 
         let offloads = udp::self_test(&setup.offloads);
         let (carrier, remote) = match &config.carrier {
@@ -134,6 +144,7 @@ impl Encryptor {
             worker,
             born,
             load: Load::default(),
+            key_log,
         };
         let farewell = Farewell::new(&end, Ended::DeviceGone);
         let control = thread::Builder::new().name("control".into()).spawn(move || {

@@ -72,6 +72,7 @@ impl Keys {
             sci,
             suite: config.suite,
             protection: config.protection,
+            disclosed: config.key_log_file.is_some(),
         };
         Ok(Self::Agreed {
             agreement: Box::new(Agreement::new(agreed, now)?),
@@ -183,7 +184,8 @@ impl Fixed {
 
 fn sak(config: &Macsec, association: &Association) -> Result<Arc<Sak>> {
     let (key, salt) = (&association.key, association.xpn.map(|xpn| xpn.salt));
-    let sak = Sak::new(key.id(), config.suite, config.protection, key.as_bytes(), salt.as_ref())?;
+    let new = if config.key_log_file.is_some() { Sak::new_disclosed } else { Sak::new };
+    let sak = new(key.id(), config.suite, config.protection, key.as_bytes(), salt.as_ref())?;
     Ok(Arc::new(sak))
 }
 

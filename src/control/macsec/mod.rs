@@ -2,6 +2,7 @@
 
 mod carrier;
 mod encryptor;
+mod key_log;
 mod keys;
 mod listener;
 mod lower;

@@ -13,6 +13,7 @@ use adit_macsec::{CipherSuite, KeyId, Protection, SecY};
 use adit_noise::{Now, Time};
 
 use super::carrier::Carrier;
+use super::key_log::{Entry, KeyLog};
 use super::keys::{Keys, hex};
 use super::listener::Heard;
 use crate::clock;
@@ -78,6 +79,8 @@ pub(super) struct Station {
     /// Since when there are keys.
     pub(super) born: HashMap<KeyId, Time>,
     pub(super) load: Load,
+    /// Whoever reads it reads the link.
+    pub(super) key_log: Option<KeyLog>,
 }
 
 impl Station {
@@ -193,6 +196,10 @@ impl Station {
             self.born.remove(&id);
         } else {
             self.born.insert(id, now);
+        }
+        if let Some(log) = &mut self.key_log {
+            let own = self.secy.port().settings().sci;
+            log.write(Entry::of(&change, own).as_slice());
         }
         let before = self.secy.port().transmit().is_some();
         match change.apply(&mut self.secy) {

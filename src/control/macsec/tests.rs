@@ -38,6 +38,7 @@ fn config(end: usize, carrier: Carrier) -> Macsec {
             peer: keys[1 - end].public(),
             preshared_key: PresharedKey::default(),
         }),
+        key_log_file: None,
         hooks: Default::default(),
     }
 }

@@ -36,7 +36,7 @@ pub(in super::super) fn of(
     warnings
 }
 
-/// What takes an `allow_` key in the file is warned of. An offset, tags in clear and a window show beside the cipher.
+/// What takes an `allow_` key in the file is warned of, and a log of keys. An offset, tags in clear and a window show beside the cipher.
 fn weaknesses(config: &Macsec) -> Vec<String> {
     let words = |weakness: &Weakness| match weakness {
         Weakness::StaticKeys => {
@@ -48,6 +48,9 @@ fn weaknesses(config: &Macsec) -> Vec<String> {
         }
         Weakness::Unvalidated(_) => {
             Some("allow_unvalidated: frames that are not authentic are delivered (check)".to_owned())
+        }
+        Weakness::KeyLog => {
+            Some("key_log_file: keys are written down: whoever reads that file reads the link".to_owned())
         }
         Weakness::Offset(_) | Weakness::ClearTags(_) | Weakness::Window(_) => None,
     };
@@ -170,7 +173,8 @@ mod tests {
 
     fn every() -> Vec<String> {
         let weak = noise(
-            "integrity_only = true\nallow_integrity_only = true\nvalidate = \"check\"\nallow_unvalidated = true",
+            "integrity_only = true\nallow_integrity_only = true\nvalidate = \"check\"\nallow_unvalidated = true\n\
+             key_log_file = \"/k\"",
         );
         let mut all = of(&weak, &well(), Some("no such name"));
         all.extend(of(&noise("validate = \"disabled\"\nallow_unvalidated = true"), &well(), None));
@@ -208,7 +212,7 @@ mod tests {
             every().iter().map(|said| said.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
         starts.sort();
         starts.dedup();
-        assert_eq!(starts.len(), 14, "{starts:?}");
+        assert_eq!(starts.len(), 15, "{starts:?}");
         for start in starts {
             let known = manual.contains(&format!("\n| {start}"))
                 || (start.starts_with("allow_unvalidated:") && manual.contains("\n| allow_unvalidated: "));

@@ -54,6 +54,7 @@ impl Station {
             sci,
             suite: CipherSuite::GcmAes128,
             protection: Protection::Confidentiality(Offset::Zero),
+            disclosed: false,
         };
         Self {
             agreement: Agreement::new(config, now(at)).expect("a configuration"),

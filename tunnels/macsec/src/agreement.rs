@@ -85,6 +85,8 @@ pub struct Config {
     pub suite: CipherSuite,
     /// What is done to frames in both directions.
     pub protection: Protection,
+    /// Whether keys can [be told](Sak::disclosed), for a log of them.
+    pub disclosed: bool,
 }
 
 /// Why there can be no agreement of this kind.

@@ -37,7 +37,7 @@ pub enum SakError {
 
 /// A Secure Association Key, ready for use: one for all channels that MKA gave it to, or for one alone.
 ///
-/// Immutable. The secret is expanded at once; whoever passed it wipes it. The key and its salt are zeroised when the last
+/// Immutable. The secret is expanded at once, and kept only if it [may be told](Self::new_disclosed); whoever passed it wipes it. The key and its salt are zeroised when the last
 /// association that has them goes.
 pub struct Sak {
     id: KeyId,
@@ -45,6 +45,8 @@ pub struct Sak {
     protection: Protection,
     key: Key,
     salt: Zeroizing<Salt>,
+    /// Only of a key that may be told.
+    secret: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl Sak {
@@ -69,7 +71,22 @@ impl Sak {
         }
         let key = expand(suite, secret).ok_or(SakError::KeyLength { suite, found: secret.len() })?;
         let salt = Zeroizing::new(salt.copied().unwrap_or_default());
-        Ok(Self { id, suite, protection, key, salt })
+        Ok(Self { id, suite, protection, key, salt, secret: None })
+    }
+
+    /// As [`Self::new`]; the secret is kept, so that [`Self::disclosed`] tells it to who writes a log of keys.
+    ///
+    /// # Errors
+    /// [`SakError`] if these do not belong together.
+    pub fn new_disclosed(
+        id: KeyId,
+        suite: CipherSuite,
+        protection: Protection,
+        secret: &[u8],
+        salt: Option<&Salt>,
+    ) -> Result<Self, SakError> {
+        let sak = Self::new(id, suite, protection, secret, salt)?;
+        Ok(Self { secret: Some(Zeroizing::new(secret.to_vec())), ..sak })
     }
 
     /// Its name.
@@ -88,6 +105,13 @@ impl Sak {
     #[must_use]
     pub fn protection(&self) -> Protection {
         self.protection
+    }
+
+    /// The secret and, with extended packet numbers, the salt; of a key that may be told.
+    #[must_use]
+    pub fn disclosed(&self) -> Option<(&[u8], Option<&Salt>)> {
+        let salt = self.suite.is_xpn().then_some(&*self.salt);
+        Some((self.secret.as_deref()?, salt))
     }
 
     pub(crate) fn key(&self) -> &Key {
@@ -220,8 +244,22 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_told_only_if_that_was_asked_for() {
+        let (secret, salt) = ([0xab; 16], [0xcd; 12]);
+        let new =
+            |suite, salt| Sak::new_disclosed(KeyId([0; 16]), suite, Protection::IntegrityOnly, &secret, salt);
+        let told = new(CipherSuite::GcmAesXpn128, Some(&salt)).unwrap();
+        assert_eq!(told.disclosed(), Some((&secret[..], Some(&salt))));
+        assert_eq!(new(CipherSuite::GcmAes128, None).unwrap().disclosed(), Some((&secret[..], None)));
+        assert!(new(CipherSuite::GcmAes256, None).is_err());
+        assert_eq!(sak(CipherSuite::GcmAes128, None).disclosed(), None);
+    }
+
+    #[test]
     fn debug_shows_nothing_of_key_or_salt() {
-        let sak = sak(CipherSuite::GcmAesXpn128, Some(&[0xcd; 12]));
+        let (id, secret, salt) = (KeyId([0; 16]), [0xab; 16], Some(&[0xcd; 12]));
+        let suite = CipherSuite::GcmAesXpn128;
+        let sak = Sak::new_disclosed(id, suite, Protection::IntegrityOnly, &secret, salt).unwrap();
         let nonces = sak.nonces(SCI, Some(Ssci(1)));
         let text = format!("{sak:?} {nonces:?}");
         assert!(!text.contains("cd") && !text.contains("205") && !text.contains("171"), "{text}");

@@ -36,11 +36,12 @@ pub(crate) struct Direction {
 }
 
 impl Direction {
-    /// The key of this direction; `None` if suite and protection do not go together.
-    pub(crate) fn sak(&self, secret: &[u8; 32]) -> Option<Arc<Sak>> {
+    /// The key of this direction, which can be told if it is `disclosed`; `None` if suite and protection do not go together.
+    pub(crate) fn sak(&self, secret: &[u8; 32], disclosed: bool) -> Option<Arc<Sak>> {
         let Material { id, key, salt } = self.material(secret)?;
         let salt = self.suite.is_xpn().then_some(&*salt);
-        Sak::new(id, self.suite, self.protection, &key, salt).ok().map(Arc::new)
+        let new = if disclosed { Sak::new_disclosed } else { Sak::new };
+        new(id, self.suite, self.protection, &key, salt).ok().map(Arc::new)
     }
 
     /// The sender's short SCI.
@@ -123,7 +124,7 @@ mod tests {
             if let Some(salt) = fields.get("salt") {
                 assert_eq!(base16ct::lower::encode_string(&*found.salt), **salt);
             }
-            assert_eq!(direction.sak(&secret).unwrap().id(), found.id);
+            assert_eq!(direction.sak(&secret, false).unwrap().id(), found.id);
             seen += 1;
         }
         assert_eq!(seen, 8);

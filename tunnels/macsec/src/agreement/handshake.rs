@@ -174,7 +174,8 @@ impl Agreement {
         };
         let receive = direction(theirs.sci, ours.sci, ours.an);
         let transmit = direction(ours.sci, theirs.sci, theirs.an);
-        let saks = (receive.sak(&split.receive), transmit.sak(&split.send));
+        let disclosed = self.config.disclosed;
+        let saks = (receive.sak(&split.receive, disclosed), transmit.sak(&split.send, disclosed));
         // Suite and protection were found to go together when this was made.
         let (Some(receive_sak), Some(transmit_sak)) = saks else { return };
         let initiator: PublicKey = if initiated { self.public } else { self.config.remote };

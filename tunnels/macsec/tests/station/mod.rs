@@ -39,6 +39,7 @@ pub(crate) fn config(me: usize) -> Config {
         sci,
         suite: CipherSuite::GcmAesXpn256,
         protection: ENCRYPTED,
+        disclosed: false,
     }
 }
 
