@@ -49,9 +49,12 @@ impl Certificates {
         self.loaded.iter().flat_map(Certificate::patterns)
     }
 
+    /// rustls shows no scheme if the client has no suite of ours, and takes no certificate for a denial of access. With any it
+    /// looks on, and says what is missing.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         let usable = |key: &&Arc<CertifiedKey>| key.key.choose_scheme(schemes).is_some();
-        self.names.candidates(name).flatten().find(usable).cloned()
+        let all = || self.names.candidates(name).flatten();
+        all().find(usable).or_else(|| all().next()).cloned()
     }
 }
 

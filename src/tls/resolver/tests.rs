@@ -56,9 +56,17 @@ fn of_two_for_one_name_a_client_gets_ecdsa_if_it_can_check_it_and_else_rsa() {
         for name in [Some("a.example"), None] {
             assert_eq!(chosen(&all, name, &[RSA, ECDSA]), Some(ec));
             assert_eq!(chosen(&all, name, &[RSA]), Some(dear));
-            assert_eq!(chosen(&all, name, &[SignatureScheme::ED25519]), None);
         }
     }
+}
+
+#[test]
+fn a_client_that_can_check_none_is_told_so_and_not_that_it_may_not_come_in() {
+    let all = Certificates::new(vec![ecdsa(&["a.example"]), rsa(&["a.example"])]);
+    for schemes in [&[SignatureScheme::ED25519][..], &[]] {
+        assert_eq!(chosen(&all, Some("a.example"), schemes), Some(0));
+    }
+    assert_eq!(chosen(&Certificates::default(), Some("a.example"), &[ECDSA]), None);
 }
 
 #[test]
@@ -70,7 +78,7 @@ fn a_client_that_cannot_check_a_names_own_certificate_gets_the_wildcards_and_nev
     ]);
     assert_eq!(chosen(&all, Some("www.example.com"), &[RSA]), Some(2));
     let all = Certificates::new(vec![rsa(&["default.example"]), ecdsa(&["www.example.com"])]);
-    assert_eq!(chosen(&all, Some("www.example.com"), &[RSA]), None);
+    assert_eq!(chosen(&all, Some("www.example.com"), &[RSA]), Some(1));
 }
 
 #[test]
