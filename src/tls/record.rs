@@ -238,15 +238,15 @@ impl Half {
         let next = self.sequence.checked_add(1).ok_or(RecordError::UsedUp)?;
         let head = self.head();
         let header = *record.first_chunk::<HEADER>().ok_or(RecordError::Length)?;
+        let [kind, ..] = header;
+        if self.layout == Layout::Tls13 && kind != DATA {
+            return Err(RecordError::Unexpected);
+        }
         let (start, body) = record.split_at_mut_checked(head).ok_or(RecordError::Length)?;
         let sealed = body.len().checked_sub(TAG).ok_or(RecordError::Length)?;
-        let [kind, ..] = header;
         let mut nonce = self.nonce();
         match self.layout {
             Layout::Tls13 => {
-                if kind != DATA {
-                    return Err(RecordError::Unexpected);
-                }
                 self.key.open(nonce, &header, body).map_err(|_| RecordError::Auth)?;
                 self.sequence = next;
                 // The type is the last byte that is not padding.
