@@ -202,4 +202,6 @@ impl Channel {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

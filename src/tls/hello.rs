@@ -258,4 +258,6 @@ fn protocols<'a>(body: &mut Reader<'a>) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

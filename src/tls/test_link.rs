@@ -34,7 +34,9 @@ pub(super) fn configs(suite: SupportedCipherSuite) -> (ServerConfig, Arc<ClientC
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.enable_secret_extraction = true;
     let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions).unwrap();
-    (server, Arc::new(client.with_root_certificates(roots).with_no_client_auth()))
+    let mut client = client.with_root_certificates(roots).with_no_client_auth();
+    client.enable_secret_extraction = true;
+    (server, Arc::new(client))
 }
 
 /// A client that has said nothing yet.
