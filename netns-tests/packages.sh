@@ -11,7 +11,10 @@ declare -A package_of=(
   [python3]=python3 [ip]=iproute2 [ping]=iputils-ping [ethtool]=ethtool [iperf3]=iperf3 [tcpdump]=tcpdump [nft]=nftables
   [wg]=wireguard-tools [wg-quick]=wireguard-tools [wireguard-go]=wireguard-go [qemu-system-x86_64]=qemu-system-x86
   [cc]=gcc [make]=make [valgrind]=valgrind [dnsmasq]=dnsmasq-base
-  [openvpn]=openvpn
+  [faketime]=faketime [dbus-daemon]=dbus-daemon [setpriv]=util-linux
+  [/usr/lib/python3/dist-packages/dbus]=python3-dbus [/usr/lib/python3/dist-packages/gi]=python3-gi
+  [openvpn]=openvpn [curl]=curl [openssl]=openssl [testssl]=testssl.sh [slowhttptest]=slowhttptest
+  [/usr/share/doc/python3-venv]=python3-venv
   [/usr/lib/python3/dist-packages/scapy]=python3-scapy
   [/usr/lib/python3/dist-packages/cryptography]=python3-cryptography
 )
@@ -66,6 +69,16 @@ unpack() {
   mkdir -p "$folder"
   dpkg -x "$download"/*.deb "$folder"
   rm -rf "$download"
+}
+
+# Installs a Python package's version in a folder of its own, unless it is there.
+install_python() {
+  local folder=$1 package=$2
+  compgen -G "$folder/lib/python3*/site-packages/${package/==/-}.dist-info" >/dev/null && return 0
+  as_user python3 -c 'import ensurepip' 2>/dev/null || install_missing /usr/share/doc/python3-venv
+  echo "installing $package in $folder"
+  as_user python3 -m venv "$folder"
+  as_user "$folder/bin/pip" install -q --disable-pip-version-check "$package"
 }
 
 # Runs a program; under sudo as the user who called it, so that the toolchain is found and files stay theirs.

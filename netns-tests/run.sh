@@ -27,15 +27,20 @@ cd "$root"
 
 stages=(setup fmt clippy unit doc arrows deny loom bench release netns)
 tools=(cargo-deny@0.20.2)
+sslyze=sslyze==6.3.1
 peers=(boringtun-cli@0.7.1 gotatun-cli@0.10.2)
 
 stage_setup() {
   install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64 valgrind dnsmasq
+  install_missing curl openssl testssl slowhttptest
+  # A client with a wrong clock, one that is not root's, and what stands for systemd-resolved.
+  install_missing faketime setpriv dbus-daemon /usr/lib/python3/dist-packages/{dbus,gi}
   # The tests of MACsec ask scapy; a station by hand has its ciphers of cryptography.
   install_missing /usr/lib/python3/dist-packages/{scapy,cryptography}
   need_cargo
   install_crates target/peers "${peers[@]}"
   install_crates target/tools "${tools[@]}"
+  install_python target/tools/sslyze "$sslyze"
   unpack target/tools/prometheus prometheus usr/bin/promtool
   netns-tests/guest/build.sh
 }
