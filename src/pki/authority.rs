@@ -112,13 +112,13 @@ impl Authority {
                 signer.into_lock()
             }
             First::Imported(list) => {
-                files::write(&authority.list_file(), list.to_pem().as_bytes(), Existing::Replace)?;
+                files::replace(&authority.list_file(), list.to_pem().as_bytes())?;
                 lock
             }
             First::Missing => lock,
         };
         let pem: String = authority.certificates.iter().map(Certificate::to_pem).collect();
-        files::write(&authority.folder.join("ca.pem"), pem.as_bytes(), Existing::Keep)?;
+        files::place(&authority.folder.join("ca.pem"), pem.as_bytes())?;
         Ok(authority)
     }
 
@@ -188,7 +188,7 @@ impl Authority {
         if self.crl()?.is_some_and(|before| !list.follows(&before)) {
             return Err(Error::OlderList(path.to_owned()));
         }
-        files::write(&self.list_file(), list.to_pem().as_bytes(), Existing::Replace)?;
+        files::replace(&self.list_file(), list.to_pem().as_bytes())?;
         Ok(list)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
@@ -60,6 +60,7 @@ impl Lock {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let file = options.open(&path).map_err(Error::file(&path))?;
+        give(&file, owner(folder)).map_err(Error::file(&path))?;
         flock(&file, FlockOperation::LockExclusive).map_err(Error::call(&path))?;
         for folder in [folder].iter().chain(others) {
             sweep(folder)?;
@@ -88,7 +89,17 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// Writes a file that is there with all of its bytes, on the disk, or not at all. Its mode is 0600.
 pub(super) fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), Error> {
-    write_as(path, bytes, existing, 0o600)
+    write_as(path, bytes, existing, 0o600, None)
+}
+
+/// Writes a file without secrets where none is, whole or not at all, for whom the folder belongs to.
+pub(super) fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_as(path, bytes, Existing::Keep, 0o600, owner(above(path)))
+}
+
+/// Writes a file without secrets in the place of one that is there, whole or not at all. Whoever could read that can read it.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    replace_as(path, bytes, 0o600)
 }
 
 /// Writes a file that everybody may read, whole or not at all, in the place of one that is there.
@@ -96,20 +107,67 @@ pub(super) fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(),
 /// # Errors
 /// What the system says.
 pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    write_as(path, bytes, Existing::Replace, 0o644)
+    replace_as(path, bytes, 0o644)
 }
 
-fn write_as(path: &Path, bytes: &[u8], existing: Existing, mode: u32) -> Result<(), Error> {
+/// The mode counts if there is none to take the place of.
+fn replace_as(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let owner = owner(path).or_else(|| owner(above(path)));
+    write_as(path, bytes, Existing::Replace, self::mode(path).unwrap_or(mode), owner)
+}
+
+/// The mode of a file, without what makes programs of it. A link is none.
+fn mode(path: &Path) -> Option<u32> {
+    let found = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+    Some(found.mode() & 0o666)
+}
+
+/// Whose a file is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Owner {
+    user: u32,
+    group: u32,
+}
+
+/// Whose something is, links not followed; nobody's if there is nothing.
+fn owner(path: &Path) -> Option<Owner> {
+    let found = fs::symlink_metadata(path).ok().filter(|found| !found.is_symlink())?;
+    Some(Owner { user: found.uid(), group: found.gid() })
+}
+
+/// Gives a file away if we may: what root writes for the daemon has to be the daemon's.
+fn give(file: &File, owner: Option<Owner>) -> io::Result<()> {
+    let found = file.metadata()?;
+    let ours = Owner { user: found.uid(), group: found.gid() };
+    match owner {
+        Some(owner) if owner != ours && rustix::process::geteuid().is_root() => {
+            fchown(file, Some(owner.user), Some(owner.group))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn write_as(
+    path: &Path,
+    bytes: &[u8],
+    existing: Existing,
+    mode: u32,
+    owner: Option<Owner>,
+) -> Result<(), Error> {
     let folder = above(path);
     let mut name = std::ffi::OsString::from(UNFINISHED);
     name.push(format!("{}-", std::process::id()));
     name.push(path.file_name().unwrap_or_default());
     let unfinished = folder.join(name);
     let written = (|| {
+        // One of this name is from a crash, or was put there: nothing is written through a link to elsewhere.
+        let _ = fs::remove_file(&unfinished);
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(mode).custom_flags(libc::O_NOFOLLOW);
+        options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         let mut file = options.open(&unfinished).map_err(Error::file(&unfinished))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::file(&unfinished))?;
+        let written = file.write_all(bytes).and_then(|()| give(&file, owner));
+        let written = written.and_then(|()| file.set_permissions(fs::Permissions::from_mode(mode)));
+        written.and_then(|()| file.sync_all()).map_err(Error::file(&unfinished))?;
         let flags = match existing {
             Existing::Replace => RenameFlags::empty(),
             Existing::Keep => RenameFlags::NOREPLACE,
@@ -153,10 +211,56 @@ pub(super) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
     use crate::test_folder::Folder;
+
+    #[test]
+    fn what_others_could_read_they_can_read_when_it_was_replaced() {
+        let folder = Folder::new();
+        let path = folder.path().join("crl.pem");
+        replace(&path, b"one").unwrap();
+        assert_eq!(mode(&path), Some(0o600));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o644, "and it is no program");
+        write_public(&path, b"three").unwrap();
+        assert_eq!(mode(&path), Some(0o644));
+    }
+
+    #[test]
+    fn what_root_writes_belongs_to_whom_the_file_or_the_folder_does() {
+        // The gate runs as root; others cannot give anything away.
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let (folder, daemon) = (Folder::new(), Owner { user: 65_534, group: 65_534 });
+        let give =
+            |path: &Path, owner: Owner| std::os::unix::fs::chown(path, Some(owner.user), Some(owner.group));
+        let (kept, new) = (folder.path().join("crl.pem"), folder.path().join("ca.pem"));
+        replace(&kept, b"one").unwrap();
+        give(&kept, daemon).unwrap();
+        replace(&kept, b"two").unwrap();
+        assert_eq!(owner(&kept), Some(daemon));
+        give(folder.path(), daemon).unwrap();
+        place(&new, b"one").unwrap();
+        drop(Lock::take(folder.path(), &[]).unwrap());
+        assert_eq!((owner(&new), owner(&folder.path().join("lock"))), (Some(daemon), Some(daemon)));
+        let key = folder.path().join("alice.key");
+        write_new(&key, b"secret").unwrap();
+        assert_ne!(owner(&key), Some(daemon), "a key is given to nobody");
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link_that_lies_in_wait() {
+        let folder = Folder::new();
+        let (path, elsewhere) = (folder.path().join("crl.pem"), folder.path().join("elsewhere"));
+        fs::write(&elsewhere, "mine").unwrap();
+        let unfinished = folder.path().join(format!("{UNFINISHED}{}-crl.pem", std::process::id()));
+        fs::hard_link(&elsewhere, unfinished).unwrap();
+        replace(&path, b"list").unwrap();
+        assert_eq!(fs::read(&elsewhere).unwrap(), b"mine");
+        assert_eq!(fs::read(&path).unwrap(), b"list");
+    }
 
     #[test]
     fn a_file_is_replaced_only_where_that_is_meant() {

@@ -133,7 +133,7 @@ impl<'a> Signer<'a> {
         let der = splice::sign(template.der(), &self.authority.certificate().name, self.key)?;
         let path = self.authority.list_file();
         let list = Crl::parse(&path, &der, self.authority.certificate())?;
-        files::write(&path, list.to_pem().as_bytes(), Existing::Replace)?;
+        files::replace(&path, list.to_pem().as_bytes())?;
         Ok(list)
     }
 
