@@ -20,6 +20,7 @@ pub mod front;
 mod handshake;
 pub mod health;
 pub mod hello;
+pub mod http;
 pub mod listener;
 pub mod lookup;
 pub mod names;

@@ -6,6 +6,7 @@ mod check;
 mod clients;
 mod contents;
 mod duration;
+mod http;
 mod read;
 mod routes;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use crate::tls::certificate::{Certificate, Findings};
 use crate::tls::clients::{Allow, Mode, Verifier};
 use crate::tls::health::Check;
+use crate::tls::http::Settings;
 use crate::tls::names::Pattern;
 use crate::tls::policy::Policy;
 use crate::tls::routes::Target;
@@ -31,6 +33,8 @@ pub(super) use read::terminators;
 pub struct Tls {
     /// `listen`: its addresses. There is at least one.
     pub listen: Vec<SocketAddr>,
+    /// `plain`: addresses where clients come in clear, to be told to come by HTTPS.
+    pub plain: Vec<SocketAddr>,
     /// `policy`: what may be negotiated.
     pub policy: Policy,
     /// `alpn`: protocols inside, best first.
@@ -65,6 +69,8 @@ pub struct Route {
     pub backends: Vec<Target>,
     /// `pass_through`: TLS does not end here.
     pub pass_through: bool,
+    /// `http`: what is inside is HTTP, and is read.
+    pub http: Option<Settings>,
     /// `check`: how backends are checked.
     pub check: Option<Check>,
     /// `slow_start`: how long the share of a backend grows once it is up again.

@@ -241,7 +241,8 @@ fn capabilities(config: &Config) -> Vec<Capability> {
         Carrier::Udp(udp) => Some(udp.listen),
         Carrier::Link(_) => None,
     });
-    let tls = config.tls.values().flat_map(|tls| tls.listen.iter().map(std::net::SocketAddr::port));
+    let tls = config.tls.values().flat_map(|tls| tls.listen.iter().chain(&tls.plain));
+    let tls = tls.map(std::net::SocketAddr::port);
     let clients = config.clients.values().flat_map(|clients| &clients.listen).map(|address| address.port());
     let low = tunnels.chain(links).chain(clients).chain(tls).any(|port| LOW_PORTS.contains(&port));
     let raw = carriers().any(|carrier| matches!(carrier, Carrier::Link(_)));

@@ -12,6 +12,7 @@ use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
 use super::counters::Failure;
 use super::hello::ClientHello;
+use super::http;
 use super::policy::Server;
 
 /// Chooses for each connection.
@@ -38,6 +39,12 @@ pub trait Choose: Send + Sync + 'static {
     fn admit(&self, about: &Secured<'_>, route: Arc<dyn Route>) -> Result<Arc<dyn Route>, Alert> {
         let _ = about;
         Ok(route)
+    }
+
+    /// The port at which a host is served by HTTPS; `None` if it is not.
+    fn https(&self, host: &str) -> Option<u16> {
+        let _ = host;
+        None
     }
 }
 
@@ -73,6 +80,11 @@ pub trait Route: Send + Sync + 'static {
     /// What became of an attempt, and of the connection in the end.
     fn note(&self, backend: &Backend, event: BackendEvent<'_>) {
         let _ = (backend, event);
+    }
+
+    /// How requests are passed on, if what is inside is HTTP. Then [`backend`](Self::backend) is asked for each of them.
+    fn http(&self) -> Option<&Arc<http::Rules>> {
+        None
     }
 
     /// How long things may take.

@@ -15,6 +15,7 @@ use super::choice::{Alert, Backend, BackendAddress, BackendEvent, Choice, Choose
 use super::counters::{Counters, Failure};
 use super::handshake::Handshake;
 use super::hello::{Assembly, ClientHello, LARGEST};
+use super::http;
 use super::policy::Server;
 use super::record::clear_alert;
 use super::relay::Relay;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) choose: Arc<dyn Choose>,
     pub(super) pool: Rc<Pool>,
     pub(super) counters: Arc<Counters>,
+    /// What connections in HTTP mode share.
+    pub(super) http: Rc<http::Thread>,
     /// From the first byte to the last of the handshake.
     pub(super) handshake: Duration,
 }
@@ -43,12 +46,22 @@ struct Established {
     carry: Vec<u8>,
 }
 
+/// What a connection becomes when its handshake is done.
+enum Begun {
+    Relay(Box<Established>),
+    Http(Box<(http::Client, http::Link)>),
+}
+
 /// Serves a connection to its end. `slot` is what few may have at a time: it is dropped when the handshake is done.
 pub(super) async fn serve<S>(client: Socket, address: SocketAddr, shared: &Shared, slot: S) {
     // What the beginning needs is more than the rest: it is given back before the relay runs.
     let established = Box::pin(establish(client, address, shared, slot)).await;
     let established = match established {
-        Ok(established) => established,
+        Ok(Begun::Relay(established)) => *established,
+        Ok(Begun::Http(begun)) => {
+            let (client, link) = *begun;
+            return Box::pin(client.serve(link)).await;
+        }
         Err(failure) => return shared.counters.fail(&failure),
     };
     let Established { client, upstream, backend, route, channel, carry } = established;
@@ -66,7 +79,7 @@ async fn establish<S>(
     address: SocketAddr,
     shared: &Shared,
     slot: S,
-) -> Result<Established, Failure> {
+) -> Result<Begun, Failure> {
     let mut received = Vec::new();
     let greeted = timeout(shared.handshake, greet(&mut client, address, &mut received, shared)).await;
     let Greeted { hello, handshake, route } = greeted.map_err(|_| Failure::HandshakeTime)??;
@@ -87,6 +100,14 @@ async fn establish<S>(
             }
         },
     };
+    if let (Some(rules), Some(_)) = (route.http(), &handshake) {
+        let answering = http::Client::new(&shared.http, &route, rules, &about);
+        let http2 = about.alpn == Some(b"h2".as_slice());
+        let channel = handshake.map(Handshake::finish).transpose().map_err(Failure::Handshake)?.map(Box::new);
+        let (pool, counters) = (shared.pool.clone(), shared.counters.clone());
+        let link = http::Link { socket: client, channel, carry: received, http2, pool, counters };
+        return Ok(Begun::Http(Box::new((answering, link))));
+    }
     let (backend, upstream) = connect(&*route, &about).await?;
     let channel = match handshake.map(Handshake::finish).transpose() {
         Ok(channel) => channel.map(Box::new),
@@ -96,7 +117,8 @@ async fn establish<S>(
             return Err(failure);
         }
     };
-    Ok(Established { client, upstream, backend, route, channel, carry: received })
+    let established = Established { client, upstream, backend, route, channel, carry: received };
+    Ok(Begun::Relay(Box::new(established)))
 }
 
 /// What the first phase leaves.

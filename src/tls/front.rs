@@ -18,6 +18,10 @@ use super::routes::{Route, Routes};
 pub struct Rules {
     /// By which TLS ends; absent if every route passes it through.
     pub server: Option<Arc<Server>>,
+    /// The same for routes in HTTP mode, which offer its versions.
+    pub http: Option<Arc<Server>>,
+    /// The port that clients who come in clear are sent to.
+    pub https: u16,
     /// By names of servers.
     pub by_name: Routes,
     /// By their own names.
@@ -55,12 +59,19 @@ impl Choose for Front {
         let Some(route) = rules.by_name.find(hello.server_name()).cloned() else {
             return Choice::Refuse(Alert::UnrecognisedName);
         };
-        match &rules.server {
+        let server = if route.settings.http.is_some() { &rules.http } else { &rules.server };
+        match server {
             _ if route.settings.pass_through => Choice::PassThrough { route },
             Some(server) => Choice::Terminate { server: server.clone(), route },
             // No configuration is like that.
             None => Choice::Refuse(Alert::InternalError),
         }
+    }
+
+    fn https(&self, host: &str) -> Option<u16> {
+        let rules = self.rules.load();
+        let route = rules.by_name.find(Some(host))?;
+        route.settings.http.as_ref().map(|_| rules.https)
     }
 }
 

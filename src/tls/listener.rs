@@ -21,6 +21,7 @@ use super::buffers::Pool;
 use super::choice::Choose;
 use super::connection::{Shared, serve};
 use super::counters::Counters;
+use super::http;
 use super::socket::Socket;
 
 /// Connections that are accepted before others get their turn: a flood of them must not stop what is there.
@@ -35,6 +36,8 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 pub struct Settings {
     /// Its addresses. Port 0 is one that is free, the same for all threads.
     pub listen: Vec<SocketAddr>,
+    /// Whether clients come in clear, to be told to come by HTTPS.
+    pub plain: bool,
     /// Data threads.
     pub threads: usize,
     /// How long a client may take for its handshake.
@@ -53,6 +56,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            plain: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             handshake: Duration::from_secs(10),
             connections: 100_000,
@@ -94,9 +98,11 @@ impl Listener {
             started.counters.push(counters.clone());
             let (settings, choose, draining) = (settings.clone(), choose.clone(), draining.clone());
             let work = move || {
+                let pool = Pool::new(settings.buffers);
                 let shared = Shared {
                     choose,
-                    pool: Pool::new(settings.buffers),
+                    http: http::Thread::new(pool.clone(), draining.clone()),
+                    pool,
                     counters,
                     handshake: settings.handshake,
                 };
@@ -189,6 +195,7 @@ async fn work(
             crowd: crowd.clone(),
             handshakes: handshakes.clone(),
             most: settings.connections,
+            plain: settings.plain,
         };
         accepting.push(tokio::task::spawn_local(door.keep(socket, draining.clone())));
     }
@@ -211,6 +218,7 @@ struct Door {
     crowd: Rc<Crowd>,
     handshakes: Arc<Semaphore>,
     most: usize,
+    plain: bool,
 }
 
 impl Door {
@@ -274,8 +282,15 @@ impl Door {
             return;
         }
         crowd.open.set(crowd.open.get() + 1);
+        let plain = self.plain;
         tokio::task::spawn_local(async move {
-            serve(client, address, &shared, slot).await;
+            if plain {
+                let parts = (shared.pool.clone(), shared.counters.clone());
+                Box::pin(http::redirect(client, &shared.choose, parts, shared.handshake)).await;
+                drop(slot);
+            } else {
+                serve(client, address, &shared, slot).await;
+            }
             shared.choose.left(address);
             shared.counters.ended.add(1);
             crowd.open.set(crowd.open.get() - 1);

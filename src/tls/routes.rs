@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 
 use super::choice::{self, Backend, BackendAddress, BackendEvent, Timeouts};
 use super::health::{self, Check};
+use super::http;
 use super::lookup::Name;
 use super::names::{Names, Pattern};
 use super::upstream::Upstream;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub slow_start: Option<Duration>,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// How requests are passed on, if what is inside is HTTP.
+    pub http: Option<Arc<http::Rules>>,
 }
 
 /// What happens to a connection of some names.
@@ -205,6 +208,10 @@ impl choice::Route for Route {
             self.bell.notify_one();
         }
         upstream.note(&event, now);
+    }
+
+    fn http(&self) -> Option<&Arc<http::Rules>> {
+        self.settings.http.as_ref()
     }
 
     fn timeouts(&self) -> Timeouts {

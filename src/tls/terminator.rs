@@ -18,6 +18,7 @@ use super::attendant::Attendant;
 use super::choice::Choose;
 use super::counters::Counters;
 use super::front::{Front, Rules};
+use super::http;
 use super::listener::{Listener, Settings};
 use super::lookup;
 use super::policy::{Parts, Policy, Server};
@@ -42,6 +43,8 @@ pub struct Terminator {
     front: Arc<Front>,
     tickets: Option<Session>,
     listeners: Listeners,
+    /// Those of them where clients come in clear.
+    plain: Vec<SocketAddr>,
     /// Those that drain.
     leaving: Vec<Listener>,
     /// What those counted that are over.
@@ -103,9 +106,20 @@ impl Terminator {
         let front = Arc::new(Front::new(rules(name, config, tickets.as_ref(), None, &bell)?));
         let attendant = Attendant::start(name, front.clone(), bell.clone());
         let _attendant = attendant.map_err(|error| format!("{name}: no thread for backends: {error}"))?;
-        let listeners = listen(name, &config.listen, &front)?;
+        let mut listeners = listen(name, &config.listen, &front, false)?;
+        listeners.append(&mut listen(name, &config.plain, &front, true)?);
         let (leaving, past) = (Vec::new(), Totals::default());
-        Ok(Self { name: name.to_owned(), front, tickets, listeners, leaving, past, bell, _attendant })
+        Ok(Self {
+            name: name.to_owned(),
+            front,
+            tickets,
+            listeners,
+            plain: config.plain.clone(),
+            leaving,
+            past,
+            bell,
+            _attendant,
+        })
     }
 
     /// Makes what another configuration takes. Nothing is changed yet, but that new addresses are served by the rules of
@@ -116,9 +130,19 @@ impl Terminator {
     pub fn prepare(&self, config: &config::Tls) -> Result<Next, String> {
         let tickets = session(&self.name, config, self.tickets.as_ref());
         let rules = rules(&self.name, config, tickets.as_ref(), Some(&self.front.rules()), &self.bell)?;
-        let new: Vec<_> =
-            config.listen.iter().copied().filter(|address| !self.listeners.contains_key(address)).collect();
-        let made = listen(&self.name, &new, &self.front)?;
+        let plain = |address: &&SocketAddr| self.plain.contains(address);
+        let mut kept = config.plain.iter().filter(|address| self.listeners.contains_key(address));
+        if let Some(address) = kept.find(|address| !plain(address)).or(config.listen.iter().find(plain)) {
+            return Err(format!(
+                "{}: {address} goes from listen to plain, or back: that takes two reloads, the first without it",
+                self.name
+            ));
+        }
+        let new = |all: &[SocketAddr]| -> Vec<_> {
+            all.iter().copied().filter(|address| !self.listeners.contains_key(address)).collect()
+        };
+        let mut made = listen(&self.name, &new(&config.listen), &self.front, false)?;
+        made.append(&mut listen(&self.name, &new(&config.plain), &self.front, true)?);
         Ok(Next { rules, tickets, made })
     }
 
@@ -133,8 +157,11 @@ impl Terminator {
         }
         self.tickets = tickets;
         self.front.replace(rules);
+        self.plain.clone_from(&config.plain);
         self.bell.notify_one();
-        let gone = self.listeners.extract_if(.., |address, _| !config.listen.contains(address));
+        let gone = self
+            .listeners
+            .extract_if(.., |address, _| !config.listen.contains(address) && !config.plain.contains(address));
         for (_, listener) in gone {
             listener.drain(PATIENCE);
             self.leaving.push(listener);
@@ -208,10 +235,15 @@ impl Totals {
 }
 
 /// A listener at each address, or none at all.
-fn listen(name: &str, addresses: &[SocketAddr], front: &Arc<Front>) -> Result<Listeners, String> {
+fn listen(
+    name: &str,
+    addresses: &[SocketAddr],
+    front: &Arc<Front>,
+    plain: bool,
+) -> Result<Listeners, String> {
     let choose: Arc<dyn Choose> = front.clone();
     let start = |address: &SocketAddr| {
-        let settings = Settings { listen: vec![*address], ..Settings::default() };
+        let settings = Settings { listen: vec![*address], plain, ..Settings::default() };
         match Listener::start(&settings, &choose) {
             Ok(listener) => Ok((*address, listener)),
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied && address.port() < 1024 => {
@@ -251,14 +283,21 @@ fn rules(
     before: Option<&Rules>,
     bell: &Arc<Notify>,
 ) -> Result<Rules, String> {
-    let server = match config.certificates.is_empty() {
-        true => None,
-        false => Some(Arc::new(server(config, tickets).map_err(|error| format!("{name}: {error}"))?)),
+    let server = |alpn: &[&str]| match config.certificates.is_empty() {
+        true => Ok(None),
+        false => server(config, tickets, alpn)
+            .map(|server| Some(Arc::new(server)))
+            .map_err(|error| format!("{name}: {error}")),
     };
-    let mut rules = Rules { server, ..Rules::default() };
+    let alpn: Vec<_> = config.alpn.iter().map(String::as_str).collect();
+    let ports = || config.listen.iter().map(SocketAddr::port);
+    let https = ports().find(|port| *port == 443).or(ports().next()).unwrap_or(443);
+    let mut rules = Rules { server: server(&alpn)?, http: server(&http::ALPN)?, https, ..Rules::default() };
     for (route_name, wanted) in &config.routes {
         let old = before.and_then(|before| before.routes.get(route_name));
-        let route = Route::new(route_name, settings(wanted), &wanted.backends, old.map(|old| &**old), bell);
+        let mut settings = settings(wanted);
+        settings.http = http(config, wanted, old.map(|old| &**old));
+        let route = Route::new(route_name, settings, &wanted.backends, old.map(|old| &**old), bell);
         let route = Arc::new(route);
         add(&mut rules.by_name, wanted, &route).map_err(|error| format!("{name}: {error}"))?;
         rules.routes.insert(route_name.clone(), route);
@@ -279,11 +318,22 @@ fn settings(wanted: &config::tls::Route) -> routes::Settings {
     }
 }
 
+/// How requests of a route are passed on. What was counted is not forgotten.
+fn http(config: &config::Tls, wanted: &config::tls::Route, old: Option<&Route>) -> Option<Arc<http::Rules>> {
+    let settings = wanted.http.clone()?;
+    let counters = old.and_then(|old| Some(old.settings.http.as_ref()?.counters.clone())).unwrap_or_default();
+    let others = match wanted.sni.is_empty() {
+        true => config.routes.values().flat_map(|route| route.sni.iter().cloned()).collect(),
+        false => Vec::new(),
+    };
+    Some(Arc::new(http::Rules { settings, counters, others }))
+}
+
 fn add(routes: &mut Routes, wanted: &config::tls::Route, route: &Arc<Route>) -> Result<(), String> {
     routes.add(&wanted.sni, route).map_err(|taken| taken.to_string())
 }
 
-fn server(config: &config::Tls, tickets: Option<&Session>) -> Result<Server, rustls::Error> {
+fn server(config: &config::Tls, tickets: Option<&Session>, alpn: &[&str]) -> Result<Server, rustls::Error> {
     let loaded = config.certificates.iter().map(|loaded| loaded.value.clone()).collect();
     let certificates: Arc<dyn ResolvesServerCert> = Arc::new(Resolver::new(Certificates::new(loaded)));
     let clients = config
@@ -295,7 +345,7 @@ fn server(config: &config::Tls, tickets: Option<&Session>) -> Result<Server, rus
         clients,
         tickets: tickets
             .map(|session| -> Arc<dyn rustls::server::ProducesTickets> { session.tickets.clone() }),
-        alpn: config.alpn.iter().map(|protocol| protocol.clone().into_bytes()).collect(),
+        alpn: alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect(),
         key_log: None,
     })
 }

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 
 use super::super::across::Across;
 use super::super::file::{Context, NAME, is_name};
-use super::super::table::Table;
+use super::super::table::{Table, Value};
 use super::super::unique::Unique;
-use super::{Tls, certificates, clients, routes};
+use super::{Tls, certificates, clients, http, routes};
 use crate::tls::names::Pattern;
 use crate::tls::policy::Policy;
 
@@ -55,6 +55,7 @@ fn terminator<'a>(
     addresses: &mut Unique<'a, SocketAddr>,
 ) -> Option<Tls> {
     let listen = listen(&mut table, addresses);
+    let plain = plain(&mut table, addresses);
     let policy = table.value("policy").map(|value| value.parsed(POLICY, |text| text.parse().ok()));
     let policy: Policy = policy.flatten().unwrap_or_default();
     let alpn = table.value("alpn").map(|value| {
@@ -82,10 +83,12 @@ fn terminator<'a>(
     if none && routes.as_ref().is_some_and(|(_, terminates)| *terminates) {
         table.missing("certificates", certificates::CERTIFICATES);
     }
+    http::used(plain.as_ref(), routes.as_ref().map(|(routes, _)| routes));
     table.end(HINTS);
     let (routes, _) = routes?;
     Some(Tls {
         listen,
+        plain: plain.map(|(_, addresses)| addresses).unwrap_or_default(),
         policy,
         alpn: alpn.unwrap_or_default(),
         certificates: certificates?,
@@ -103,6 +106,21 @@ fn listen<'a>(table: &mut Table<'a>, addresses: &mut Unique<'a, SocketAddr>) -> 
     if value.is_empty_list() {
         value.refused("an empty list", format!("a list of {LISTEN}"));
     }
+    usable(&value, addresses)
+}
+
+/// `plain`, if it is there, and where it stands.
+fn plain<'a>(
+    table: &mut Table<'a>,
+    addresses: &mut Unique<'a, SocketAddr>,
+) -> Option<(Value<'a>, Vec<SocketAddr>)> {
+    let value = table.value("plain")?;
+    let plain = usable(&value, addresses);
+    Some((value, plain))
+}
+
+/// Addresses that can be listened on.
+fn usable<'a>(value: &Value<'a>, addresses: &mut Unique<'a, SocketAddr>) -> Vec<SocketAddr> {
     value.list(LISTEN, |element| {
         let usable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_multicast();
         let address = element.parsed(LISTEN, |text| text.parse().ok().filter(usable))?;

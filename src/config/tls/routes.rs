@@ -10,6 +10,7 @@ use super::Route;
 use super::backend::{BACKEND, backend};
 use super::check::check;
 use super::duration::{DAY, duration};
+use super::http::http;
 use crate::tls::names::Pattern;
 use crate::tls::routes::Target;
 
@@ -78,6 +79,7 @@ fn route(table: &mut Table<'_>, sni: Vec<Pattern>, pass_through: bool) -> Route 
     let backends = backends(table);
     let checks = table.value("check");
     let check = checks.as_ref().and_then(|value| check(value, pass_through));
+    let http = http(table.value("http"), pass_through);
     let slow = table.value("slow_start");
     let slow_start = slow.as_ref().and_then(|value| duration(value, Duration::from_secs(1), DAY));
     if let Some(value) = slow.filter(|_| checks.is_none()) {
@@ -86,7 +88,7 @@ fn route(table: &mut Table<'_>, sni: Vec<Pattern>, pass_through: bool) -> Route 
             "slow_start beside check, which tells when a backend is up again",
         );
     }
-    Route { sni, backends, pass_through, check, slow_start }
+    Route { sni, backends, pass_through, http, check, slow_start }
 }
 
 fn backends(table: &mut Table<'_>) -> Vec<Target> {

@@ -1,0 +1,326 @@
+//! Connections to backends: kept for the next request, and made when there is none.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::{Request, Response};
+use tokio::sync::oneshot;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::activity::Activity;
+use super::body::RequestBody;
+use super::executor::Local;
+use super::settings::Rules;
+use super::stream::Stream;
+use crate::tls::buffers::Pool;
+use crate::tls::choice::{Backend, BackendAddress, BackendEvent, Route};
+use crate::tls::socket::Socket;
+
+/// How long a connection is kept without a request: less than most backends do.
+const KEPT: Duration = Duration::from_secs(30);
+/// How often is looked for those that were kept for long.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Of an answer's head.
+const HEAD: usize = 65_536;
+
+/// A connection that counts as one of its backend.
+pub(super) struct Open {
+    route: Arc<dyn Route>,
+    backend: Backend,
+    activity: Rc<Activity>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let (downward, upward) = self.activity.bytes();
+        // Requests tell how they ended; that a connection ended tells nothing.
+        self.route.note(&self.backend, BackendEvent::Closed { upward, downward, failure: None });
+    }
+}
+
+/// What is left of a backend's connection that was upgraded.
+pub(super) type Upgraded = (Stream, Bytes);
+
+/// A connection with one request at a time.
+struct Single {
+    sender: http1::SendRequest<RequestBody>,
+    /// Who wants to have the connection once it was upgraded.
+    upgrade: Rc<RefCell<Option<oneshot::Sender<Upgraded>>>>,
+}
+
+/// A connection that is used.
+enum Connection {
+    Single(Single),
+    Shared(http2::SendRequest<RequestBody>),
+}
+
+/// Connections by rules and backend: after a reload they are others.
+type Key = (usize, usize);
+
+#[derive(Default)]
+struct Kept {
+    /// The last that came back is the first that is used.
+    single: Vec<(Single, Instant)>,
+    shared: Option<http2::SendRequest<RequestBody>>,
+    /// The rules have to stay, or others could have their place.
+    rules: Option<Arc<Rules>>,
+}
+
+/// Connections to all backends of one thread.
+pub(super) struct Backends {
+    kept: RefCell<HashMap<Key, Kept>>,
+    sweeping: Cell<bool>,
+    pool: Rc<Pool>,
+}
+
+/// The right to use a connection; when it is given up, the next may.
+pub(super) struct Lease {
+    single: Option<Single>,
+    key: Key,
+    rules: Arc<Rules>,
+    backends: Rc<Backends>,
+}
+
+impl Lease {
+    /// Ends the connection: nobody may use it again.
+    pub(super) fn discard(mut self) {
+        self.single = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(single) = self.single.take() {
+            self.backends.keep(self.key, &self.rules, single);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// What a backend answered, and the connection that the rest of it comes on.
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Option<Lease>,
+    /// Where the connection will be if it is upgraded.
+    pub(super) upgraded: oneshot::Receiver<Upgraded>,
+}
+
+/// Why there is no answer.
+pub(super) struct Unanswered {
+    /// Nothing of it was sent: it may be sent elsewhere.
+    pub(super) unsent: Option<Request<RequestBody>>,
+    /// The connection had served others before.
+    pub(super) reused: bool,
+    /// It ended without a word, as it does when a backend closes it.
+    pub(super) silent: bool,
+}
+
+impl Backends {
+    pub(super) fn new(pool: Rc<Pool>) -> Rc<Self> {
+        Rc::new(Self { kept: RefCell::default(), sweeping: Cell::new(false), pool })
+    }
+
+    fn key(rules: &Arc<Rules>, backend: &Backend) -> Key {
+        (Arc::as_ptr(rules).addr(), backend.id)
+    }
+
+    /// A connection that is there and free.
+    fn kept(&self, key: Key) -> Option<Connection> {
+        let mut all = self.kept.borrow_mut();
+        let kept = all.get_mut(&key)?;
+        if let Some(shared) = kept.shared.as_ref().filter(|shared| !shared.is_closed()) {
+            return Some(Connection::Shared(shared.clone()));
+        }
+        kept.shared = None;
+        kept.single.retain(|(single, _)| !single.sender.is_closed());
+        let at = kept.single.iter().rposition(|(single, _)| single.sender.is_ready())?;
+        Some(Connection::Single(kept.single.remove(at).0))
+    }
+
+    fn keep(self: &Rc<Self>, key: Key, rules: &Arc<Rules>, single: Single) {
+        if single.sender.is_closed() || rules.settings.backend_idle == 0 {
+            return;
+        }
+        let mut all = self.kept.borrow_mut();
+        let kept = all.entry(key).or_default();
+        kept.rules.get_or_insert_with(|| rules.clone());
+        if kept.single.len() >= rules.settings.backend_idle {
+            kept.single.remove(0);
+        }
+        kept.single.push((single, Instant::now()));
+        self.sweep();
+    }
+
+    fn share(self: &Rc<Self>, key: Key, rules: &Arc<Rules>, shared: &http2::SendRequest<RequestBody>) {
+        let mut all = self.kept.borrow_mut();
+        let kept = all.entry(key).or_default();
+        kept.rules.get_or_insert_with(|| rules.clone());
+        kept.shared = Some(shared.clone());
+        self.sweep();
+    }
+
+    /// Lets go of what was kept for long, as long as there is anything.
+    fn sweep(self: &Rc<Self>) {
+        if self.sweeping.replace(true) {
+            return;
+        }
+        let backends = Rc::downgrade(self);
+        spawn_local(async move {
+            loop {
+                sleep(SWEEP).await;
+                let Some(backends) = backends.upgrade() else { return };
+                let mut all = backends.kept.borrow_mut();
+                all.retain(|_, kept| {
+                    kept.single
+                        .retain(|(single, since)| since.elapsed() < KEPT && !single.sender.is_closed());
+                    // Whoever speaks HTTP/2 with us ends it when it likes; of rules that are gone nobody asks any more.
+                    let wanted = kept.rules.as_ref().is_some_and(|rules| Arc::strong_count(rules) > 1);
+                    kept.shared.take_if(|shared| shared.is_closed() || !wanted);
+                    !kept.single.is_empty() || kept.shared.is_some()
+                });
+                if all.is_empty() {
+                    backends.sweeping.set(false);
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Sends a request on a connection that is there, if one is.
+    ///
+    /// # Errors
+    /// Why there is no answer. The request itself, if there is no connection.
+    pub(super) async fn reuse(
+        self: &Rc<Self>,
+        backend: &Backend,
+        rules: &Arc<Rules>,
+        request: Request<RequestBody>,
+    ) -> Result<Answer, Unanswered> {
+        let key = Self::key(rules, backend);
+        match self.kept(key) {
+            Some(connection) => self.send(connection, key, rules, request, true).await,
+            None => Err(Unanswered { unsent: Some(request), reused: false, silent: true }),
+        }
+    }
+
+    /// Makes a connection, and sends a request on it.
+    ///
+    /// # Errors
+    /// There is no connection: the request, and whether it took too long; or why there is no answer.
+    pub(super) async fn connect(
+        self: &Rc<Self>,
+        backend: &Backend,
+        (route, rules): (&Arc<dyn Route>, &Arc<Rules>),
+        request: Request<RequestBody>,
+    ) -> Result<Result<Answer, Unanswered>, (Request<RequestBody>, bool)> {
+        let key = Self::key(rules, backend);
+        let made = timeout(route.timeouts().connect, self.establish(backend, route, rules)).await;
+        let connection = match made {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(_)) => {
+                route.note(backend, BackendEvent::Refused);
+                return Err((request, false));
+            }
+            Err(_) => {
+                route.note(backend, BackendEvent::TimedOut);
+                return Err((request, true));
+            }
+        };
+        if let Connection::Shared(shared) = &connection {
+            self.share(key, rules, shared);
+        }
+        Ok(self.send(connection, key, rules, request, false).await)
+    }
+
+    async fn establish(
+        self: &Rc<Self>,
+        backend: &Backend,
+        route: &Arc<dyn Route>,
+        rules: &Arc<Rules>,
+    ) -> io::Result<Connection> {
+        let socket = match &backend.address {
+            BackendAddress::Tcp(address) => Socket::connect_tcp(*address).await?,
+            BackendAddress::Unix(path) => Socket::connect_unix(path).await?,
+        };
+        route.note(backend, BackendEvent::Connected);
+        let activity = Rc::new(Activity::new());
+        let (route, backend) = (route.clone(), backend.clone());
+        let open = Open { route, backend, activity: activity.clone() };
+        let stream = Stream::of_backend(socket, self.pool.clone(), activity, open);
+        if rules.settings.backend_http2 {
+            let (sender, connection) =
+                http2::Builder::new(Local).handshake(stream).await.map_err(io::Error::other)?;
+            spawn_local(async move {
+                // Requests are told themselves.
+                let _ = connection.await;
+            });
+            return Ok(Connection::Shared(sender));
+        }
+        let mut builder = http1::Builder::new();
+        builder.max_header_size(HEAD);
+        let (sender, mut connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
+        let upgrade = Rc::new(RefCell::new(None::<oneshot::Sender<Upgraded>>));
+        let wanted = upgrade.clone();
+        spawn_local(async move {
+            let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+            let parts = connection.into_parts();
+            if let (Ok(()), Some(wanted)) = (ended, wanted.take()) {
+                // Whoever asked for it may have left.
+                let _ = wanted.send((parts.io, parts.read_buf));
+            }
+        });
+        Ok(Connection::Single(Single { sender, upgrade }))
+    }
+
+    async fn send(
+        self: &Rc<Self>,
+        connection: Connection,
+        key: Key,
+        rules: &Arc<Rules>,
+        request: Request<RequestBody>,
+        reused: bool,
+    ) -> Result<Answer, Unanswered> {
+        let (wanted, upgraded) = oneshot::channel();
+        let unanswered = |error: TrySendError<Request<RequestBody>>| {
+            let mut error = error;
+            let unsent = error.take_message();
+            let error = error.into_error();
+            let silent =
+                error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(&error);
+            Unanswered { unsent, reused, silent }
+        };
+        match connection {
+            Connection::Shared(mut shared) => {
+                let response = shared.try_send_request(request).await.map_err(unanswered)?;
+                Ok(Answer { response, lease: None, upgraded })
+            }
+            Connection::Single(mut single) => {
+                single.upgrade.replace(Some(wanted));
+                let response = single.sender.try_send_request(request).await.map_err(unanswered)?;
+                let lease = Lease { single: Some(single), key, rules: rules.clone(), backends: self.clone() };
+                Ok(Answer { response, lease: Some(lease), upgraded })
+            }
+        }
+    }
+}
+
+/// Whether a connection was reset, or its other end was gone already.
+fn is_reset(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+    source.is_some_and(|source| kinds.contains(&source.kind()))
+}

@@ -1,0 +1,242 @@
+//! Bodies on their way: never more of one is held than hyper's windows and one buffer.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::activity::Activity;
+use super::backend::Lease;
+use super::counters::Counters;
+use super::settings::Rules;
+
+/// Why a body did not pass.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum Fault {
+    /// The client sends more than it may.
+    #[error("a body that is too long")]
+    Long,
+    /// The client sends nothing more.
+    #[error("a body that does not come")]
+    Late,
+    /// The client broke off.
+    #[error("a body that was broken off")]
+    Broken,
+}
+
+/// How a request's body does, for whoever waits for the answer.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// When a part of it was passed on.
+    pub(super) moved: Cell<Instant>,
+    /// Why it goes no further.
+    pub(super) fault: Cell<Option<Fault>>,
+}
+
+/// A request's body on its way to the backend.
+pub(super) struct RequestBody {
+    /// `None`: there is nothing in it.
+    incoming: Option<Incoming>,
+    progress: Rc<Progress>,
+    activity: Option<Rc<Activity>>,
+    /// Bytes that may yet come.
+    room: Option<u64>,
+    patience: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl RequestBody {
+    pub(super) fn new(
+        incoming: Incoming,
+        room: Option<u64>,
+        patience: Duration,
+        activity: Rc<Activity>,
+    ) -> (Self, Rc<Progress>) {
+        let progress = Rc::new(Progress { moved: Cell::new(Instant::now()), fault: Cell::new(None) });
+        let shown = progress.clone();
+        (
+            Self {
+                incoming: Some(incoming),
+                progress,
+                activity: Some(activity),
+                room,
+                patience,
+                timer: None,
+            },
+            shown,
+        )
+    }
+
+    /// One with nothing in it, for a request that is sent once more.
+    pub(super) fn empty(progress: &Rc<Progress>) -> Self {
+        let (progress, patience) = (progress.clone(), Duration::ZERO);
+        Self { incoming: None, progress, activity: None, room: None, patience, timer: None }
+    }
+
+    fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        self.progress.fault.set(Some(fault));
+        Poll::Ready(Some(Err(fault)))
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+            let patience = self.patience;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
+            ready!(timer.as_mut().poll(cx));
+            return self.fail(Fault::Late);
+        };
+        self.timer = None;
+        self.progress.moved.set(Instant::now());
+        if let Some(activity) = &self.activity {
+            activity.pass();
+        }
+        match frame {
+            None => Poll::Ready(None),
+            Some(Err(_)) => self.fail(Fault::Broken),
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                match self.room.map(|room| room.checked_sub(length)) {
+                    Some(None) => return self.fail(Fault::Long),
+                    Some(left @ Some(_)) => self.room = left,
+                    None => {}
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// A request that is being answered: counted when it is over.
+#[derive(Debug)]
+pub(super) struct Running {
+    activity: Rc<Activity>,
+    rules: std::sync::Arc<Rules>,
+    begun: Instant,
+    status: Cell<StatusCode>,
+}
+
+impl Running {
+    pub(super) fn new(activity: Rc<Activity>, rules: std::sync::Arc<Rules>) -> Self {
+        activity.begin();
+        // The client's own code for one that left (nginx has 499): it is told nobody.
+        let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { activity, rules, begun: Instant::now(), status: Cell::new(left) }
+    }
+
+    /// What it was answered.
+    pub(super) fn answered(&self, status: StatusCode) {
+        self.status.set(status);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.activity.end();
+        let counters: &Counters = &self.rules.counters;
+        counters.note(self.status.get(), self.begun.elapsed());
+    }
+}
+
+/// The body of an answer.
+pub(super) struct ResponseBody {
+    content: Content,
+    running: Option<Running>,
+}
+
+enum Content {
+    /// Our own words.
+    Text(Option<Bytes>),
+    /// The backend's.
+    Passed {
+        incoming: Incoming,
+        /// The connection goes back when all came.
+        lease: RefCell<Option<Lease>>,
+    },
+}
+
+impl ResponseBody {
+    pub(super) fn text(text: impl Into<Bytes>) -> Self {
+        let text = text.into();
+        Self { content: Content::Text(Some(text).filter(|text| !text.is_empty())), running: None }
+    }
+
+    pub(super) fn passed(incoming: Incoming, lease: Option<Lease>) -> Self {
+        Self { content: Content::Passed { incoming, lease: RefCell::new(lease) }, running: None }
+    }
+
+    /// The request is over when all of this was taken, or is not wanted any more.
+    pub(super) fn ending(mut self, running: Running) -> Self {
+        self.running = Some(running);
+        self
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").field("hint", &self.size_hint()).finish_non_exhaustive()
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.content {
+            Content::Text(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Content::Passed { incoming, lease } => {
+                let frame = ready!(Pin::new(incoming).poll_frame(cx));
+                if frame.is_none() {
+                    lease.take();
+                }
+                frame
+            }
+        };
+        match (&frame, &self.running) {
+            (Some(_), Some(running)) => running.activity.pass(),
+            (None, Some(_)) => self.running = None,
+            (_, None) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Text(text) => text.is_none(),
+            Content::Passed { incoming, .. } => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Content::Passed { incoming, .. } => incoming.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One connection of a client in HTTP mode, from the end of its handshake to the end.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderValue;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, sleep};
+
+use super::Thread;
+use super::activity::{Activity, Limits, Overdue};
+use super::backend::{Lease, Upgraded};
+use super::body::ResponseBody;
+use super::executor::Local;
+use super::forward::answer;
+use super::settings::Rules;
+use super::stream::Stream;
+use crate::tls::buffers::Pool;
+use crate::tls::channel::Channel;
+use crate::tls::choice::{Route, Secured};
+use crate::tls::clients::Identity;
+use crate::tls::counters::{Counters, Failure};
+use crate::tls::socket::Socket;
+
+/// How long a connection that is over may take to end.
+pub(super) const PARTING: Duration = Duration::from_secs(2);
+/// Looks in the time that a head may take.
+const LOOKS: u32 = 4;
+/// Least size of hyper's buffers.
+const BUFFER: usize = 8192;
+/// Bytes that hyper holds of one stream for a client that does not take them.
+const HELD: usize = 65_536;
+/// Windows of HTTP/2: what a client may send ahead, of one request and of all.
+const WINDOWS: (u32, u32) = (262_144, 1_048_576);
+/// Streams that a client has reset, and that were not looked at yet; and those that were reset for its mistakes.
+const RESETS: (usize, usize) = (20, 256);
+/// Of a WebSocket, in one direction.
+const TUNNEL: usize = 16_384;
+
+/// What is known of a client, and what answers it.
+pub(in crate::tls) struct Client {
+    /// What its thread shares.
+    pub(super) thread: Rc<Thread>,
+    /// Where its requests go.
+    pub(super) route: Arc<dyn Route>,
+    /// By which rules.
+    pub(super) rules: Arc<Rules>,
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// Ours.
+    pub(super) local: Option<SocketAddr>,
+    /// The name that it asked for.
+    pub(super) sni: Option<String>,
+    /// Who it is by its certificate.
+    pub(super) identity: Option<HeaderValue>,
+    /// What goes on.
+    pub(super) activity: Rc<Activity>,
+    /// What follows the last request, if that was an upgrade.
+    pub(super) tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// A connection of a backend that was upgraded.
+pub(super) struct Tunnel {
+    pub(super) upgraded: oneshot::Receiver<Upgraded>,
+    pub(super) lease: Option<Lease>,
+}
+
+/// What hyper asks.
+struct Answering(Rc<Client>);
+
+impl Service<Request<Incoming>> for Answering {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let answered = answer(self.0.clone(), request);
+        Box::pin(async { Ok(answered.await) })
+    }
+}
+
+/// The connection itself.
+pub(in crate::tls) struct Link {
+    pub(in crate::tls) socket: Socket,
+    pub(in crate::tls) channel: Option<Box<Channel>>,
+    /// What came behind the handshake.
+    pub(in crate::tls) carry: Vec<u8>,
+    /// Whether HTTP/2 was agreed.
+    pub(in crate::tls) http2: bool,
+    pub(in crate::tls) pool: Rc<Pool>,
+    pub(in crate::tls) counters: Arc<Counters>,
+}
+
+impl Client {
+    /// One whose handshake is done.
+    pub(in crate::tls) fn new(
+        thread: &Rc<Thread>,
+        route: &Arc<dyn Route>,
+        rules: &Arc<Rules>,
+        about: &Secured<'_>,
+    ) -> Self {
+        let certificate = about.certificates.first().filter(|_| rules.settings.identity.is_some());
+        Self {
+            thread: thread.clone(),
+            route: route.clone(),
+            rules: rules.clone(),
+            address: about.client,
+            local: about.local,
+            sni: about.hello.server_name().map(str::to_owned),
+            identity: certificate.and_then(Identity::of).as_ref().and_then(told),
+            activity: Rc::new(Activity::new()),
+            tunnel: RefCell::new(None),
+        }
+    }
+
+    /// Serves it to its end.
+    pub(in crate::tls) async fn serve(self, link: Link) {
+        let Link { socket, channel, carry, http2, pool, counters } = link;
+        let parts = (pool, self.activity.clone(), counters.clone());
+        let stream = match Stream::of_client(socket, channel, carry, parts) {
+            Ok(stream) => stream,
+            Err(failure) => return counters.fail(&failure),
+        };
+        let client = Rc::new(self);
+        let mut watch = Watch::new(&client);
+        let failure = match http2 {
+            true => client.http2(stream, &mut watch).await,
+            false => client.http1(stream, &mut watch).await,
+        };
+        if let Some(failure) = failure {
+            counters.fail(&failure);
+        }
+    }
+
+    async fn http1(self: &Rc<Self>, stream: Stream, watch: &mut Watch) -> Option<Failure> {
+        let settings = &self.rules.settings;
+        let most = settings.header_bytes as usize;
+        let mut connection = http1::Builder::new()
+            .header_read_timeout(None)
+            .max_headers(settings.headers)
+            .max_header_size(most)
+            .max_buf_size(most.max(BUFFER))
+            .serve_connection(stream, Answering(self.clone()));
+        let ended = loop {
+            tokio::select! {
+                biased;
+                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break Some(ended),
+                order = watch.next() => match order {
+                    Order::End => Pin::new(&mut connection).graceful_shutdown(),
+                    Order::Break => break None,
+                },
+            }
+        };
+        let Some(ended) = ended else { return Some(Failure::Idle) };
+        let parts = connection.into_parts();
+        match ended {
+            Ok(()) => match self.tunnel.take() {
+                Some(tunnel) => self.join(tunnel, parts.io, parts.read_buf).await,
+                None => {
+                    parts.io.finish(PARTING).await;
+                    None
+                }
+            },
+            Err(error) if error.is_parse() || error.is_timeout() => {
+                self.rules.counters.note(StatusCode::BAD_REQUEST, Duration::ZERO);
+                parts.io.finish(PARTING).await;
+                None
+            }
+            // It went without saying so between two requests, as many do.
+            Err(_) if self.activity.is_idle() => None,
+            Err(_) => Some(Failure::Truncated),
+        }
+    }
+
+    async fn http2(self: &Rc<Self>, stream: Stream, watch: &mut Watch) -> Option<Failure> {
+        let settings = &self.rules.settings;
+        let mut builder = http2::Builder::new(Local);
+        builder
+            .max_concurrent_streams(settings.streams)
+            .max_header_list_size(settings.header_bytes)
+            .initial_stream_window_size(WINDOWS.0)
+            .initial_connection_window_size(WINDOWS.1)
+            .max_send_buf_size(HELD)
+            .max_pending_accept_reset_streams(RESETS.0)
+            .max_local_error_reset_streams(RESETS.1);
+        let mut connection = std::pin::pin!(builder.serve_connection(stream, Answering(self.clone())));
+        let mut ending = None::<Instant>;
+        loop {
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    return ended.err().filter(|_| !self.activity.is_idle()).map(|_| Failure::Truncated);
+                }
+                order = watch.next() => match order {
+                    Order::End if ending.is_none() => {
+                        connection.as_mut().graceful_shutdown();
+                        ending = Some(Instant::now());
+                    }
+                    // It was told to end, has no request, and does not go.
+                    Order::End if ending.is_some_and(|since| since.elapsed() < settings.header_timeout) => {}
+                    Order::End | Order::Break => return Some(Failure::Idle),
+                },
+            }
+        }
+    }
+
+    /// Passes on what a client and a backend say to each other after an upgrade.
+    async fn join(&self, tunnel: Tunnel, stream: Stream, ahead: Bytes) -> Option<Failure> {
+        let Tunnel { upgraded, lease } = tunnel;
+        let Ok((backend, early)) = upgraded.await else { return Some(Failure::Backend) };
+        if let Some(lease) = lease {
+            lease.discard();
+        }
+        let (mut stream, mut backend) = (TokioIo::new(stream), TokioIo::new(backend));
+        let passing = async {
+            backend.write_all(&ahead).await?;
+            stream.write_all(&early).await?;
+            copy_bidirectional_with_sizes(&mut stream, &mut backend, TUNNEL, TUNNEL).await
+        };
+        tokio::select! {
+            biased;
+            ended = passing => ended.err().map(|_| Failure::Truncated),
+            () = self.rests() => Some(Failure::Idle),
+        }
+    }
+
+    /// Waits until nothing came and nothing went for the time that a connection may be idle.
+    async fn rests(&self) {
+        let idle = self.route.timeouts().idle;
+        let (mut before, mut looks) = (self.activity.bytes(), 0);
+        while looks < LOOKS {
+            sleep(idle / LOOKS).await;
+            let now = self.activity.bytes();
+            looks = if now == before { looks + 1 } else { 0 };
+            before = now;
+        }
+    }
+}
+
+/// How backends are told of a client: by its SPIFFE ID, else by its first name of a host, else by its subject.
+fn told(identity: &Identity) -> Option<HeaderValue> {
+    let text = match (identity.spiffe_id(), identity.dns.first()) {
+        (Some(id), _) => id.to_owned(),
+        (None, Some(name)) => format!("dns:{name}"),
+        (None, None) => format!("subject:{}", identity.subject),
+    };
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b' '..=b'~' if byte != b'%' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    HeaderValue::try_from(escaped).ok()
+}
+
+/// What a connection is told by its watch.
+enum Order {
+    /// It may end what it has, and take nothing more.
+    End,
+    /// It is over.
+    Break,
+}
+
+/// Looks at a connection from time to time, and ends it with its listener.
+struct Watch {
+    activity: Rc<Activity>,
+    limits: Limits,
+    draining: watch::Receiver<Option<Instant>>,
+    told: bool,
+}
+
+impl Watch {
+    fn new(client: &Client) -> Self {
+        let settings = &client.rules.settings;
+        let limits = Limits {
+            head: settings.header_timeout,
+            idle: settings.idle_timeout,
+            stalled: settings.body_timeout,
+            silent: client.route.timeouts().idle,
+        };
+        let (activity, draining) = (client.activity.clone(), client.thread.draining.clone());
+        Self { activity, limits, draining, told: false }
+    }
+
+    async fn next(&mut self) -> Order {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.draining.wait_for(Option::is_some), if !self.told => {
+                    self.told = true;
+                    return Order::End;
+                }
+                () = sleep(self.limits.head / LOOKS) => match self.activity.overdue(&self.limits, Instant::now()) {
+                    None => {}
+                    Some(Overdue::Idle) => return Order::End,
+                    Some(Overdue::Held) => return Order::Break,
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! One request: whom it is for, which backend answers it, and what the client gets.
+
+use std::rc::Rc;
+
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, UPGRADE};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode, Uri, Version};
+use tokio::time::{Instant, sleep_until};
+
+use super::backend::{Answer, Unanswered};
+use super::body::{Fault, Progress, RequestBody, ResponseBody, Running};
+use super::client::{Client, Tunnel};
+use super::headers::{self, About};
+use super::request::{Authority, authority, belongs, is_websocket, judge};
+
+/// Answers a request.
+pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let running = Running::new(client.activity.clone(), client.rules.clone());
+    let version = request.version();
+    let mut response = match taken(&client, request).await {
+        Ok(response) => response,
+        Err(status) => refusal(status, version),
+    };
+    if let Some(hsts) = &client.rules.settings.hsts {
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    running.answered(response.status());
+    response.map(|body| body.ending(running))
+}
+
+/// A short answer of our own, that says nothing of what is behind us.
+pub(super) fn refusal(status: StatusCode, version: Version) -> Response<ResponseBody> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let text = format!("{} {reason}\n", status.as_str());
+    let mut response = Response::new(ResponseBody::text(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    // Who sends what can be read in two ways shall not send more of it.
+    if version != Version::HTTP_2 && status.is_client_error() {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// Judges a request and has it answered.
+async fn taken(
+    client: &Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, StatusCode> {
+    let settings = &client.rules.settings;
+    let (mut parts, incoming) = request.into_parts();
+    let host = authority(&parts)?;
+    judge(&parts, settings.body_bytes)?;
+    if !belongs(host.host(), client.sni.as_deref(), &client.rules.others) {
+        return Err(StatusCode::MISDIRECTED_REQUEST);
+    }
+    if parts.headers.len() > settings.headers {
+        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+    let websocket = is_websocket(&parts) && !settings.backend_http2;
+    rewrite(client, &mut parts, &host, websocket)?;
+    let grpc =
+        parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    // A call of gRPC may be silent for long in the middle of its body.
+    let patience = if grpc { client.route.timeouts().idle } else { settings.body_timeout };
+    let (body, progress) = RequestBody::new(incoming, settings.body_bytes, patience, client.activity.clone());
+    let answer = send(client, Request::from_parts(parts, body), &progress).await?;
+    passed(client, answer, websocket)
+}
+
+/// Makes of a client's request the one that the backend gets.
+fn rewrite(client: &Client, parts: &mut Parts, host: &Authority, websocket: bool) -> Result<(), StatusCode> {
+    let settings = &client.rules.settings;
+    let id =
+        parts.headers.get(headers::REQUEST_ID).filter(|id| settings.trust_request_id && headers::is_id(id));
+    let id = id.cloned().unwrap_or_else(|| client.thread.request_id());
+    headers::strip(&mut parts.headers);
+    headers::distrust(&mut parts.headers, settings.identity.as_ref());
+    let identity = settings.identity.as_ref().map(|name| (name, client.identity.as_ref()));
+    let about = About { client: client.address, local: client.local, host: &host.text, identity };
+    headers::tell(&mut parts.headers, &about);
+    parts.headers.insert(headers::REQUEST_ID, id);
+    merge_cookies(parts);
+    let version = if settings.backend_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
+    headers::address(&mut parts.headers, &host.text, version, websocket);
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let target = match version {
+        Version::HTTP_2 => {
+            Uri::builder().scheme("http").authority(host.text.as_str()).path_and_query(path).build()
+        }
+        _ => path.parse::<Uri>().map_err(Into::into),
+    };
+    parts.uri = target.map_err(|_| StatusCode::BAD_REQUEST)?;
+    parts.version = version;
+    parts.extensions.clear();
+    Ok(())
+}
+
+/// Over HTTP/2 cookies may come one by one; elsewhere there is one header of them (RFC 9113, section 8.2.3).
+fn merge_cookies(parts: &mut Parts) {
+    const COOKIE: HeaderName = hyper::header::COOKIE;
+    let all: Vec<_> = parts.headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if all.len() > 1
+        && let Ok(one) = HeaderValue::from_bytes(&all.join(&b"; "[..]))
+    {
+        parts.headers.insert(COOKIE, one);
+    }
+}
+
+/// What can be sent once more: all of a request that has no body.
+struct Copy(Parts);
+
+impl Copy {
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let harmless = request.method().is_idempotent() && request.body().is_end_stream();
+        harmless.then(|| {
+            let (mut parts, ()) = Request::new(()).into_parts();
+            parts.method.clone_from(request.method());
+            parts.uri.clone_from(request.uri());
+            parts.version = request.version();
+            parts.headers.clone_from(request.headers());
+            Self(parts)
+        })
+    }
+}
+
+/// Has a request answered by a backend. It goes to another only if nothing of it was sent; or if a connection that had served
+/// others ended without a word, and it does no harm to ask twice.
+async fn send(
+    client: &Rc<Client>,
+    mut request: Request<RequestBody>,
+    progress: &Rc<Progress>,
+) -> Result<Answer, StatusCode> {
+    let (backends, rules, route) = (&client.thread.backends, &client.rules, &client.route);
+    let (mut tried, mut late) = (0, false);
+    while let Some(backend) = route.backend(tried) {
+        // One after the other, each of those that were kept may have ended.
+        loop {
+            let copy = Copy::of(&request);
+            let answer = in_time(client, progress, backends.reuse(&backend, rules, request)).await?;
+            let failed = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
+            };
+            let reused = failed.reused;
+            request = again(failed, copy, progress)?;
+            if !reused {
+                break;
+            }
+            rules.counters.retry();
+        }
+        let connecting = backends.connect(&backend, (route, rules), request);
+        match in_time(client, progress, connecting).await? {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(failed)) => request = again(failed, None, progress)?,
+            Err((unsent, timed_out)) => (request, late) = (unsent, timed_out),
+        }
+        tried += 1;
+    }
+    Err(match (tried, late) {
+        (0, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (_, true) => StatusCode::GATEWAY_TIMEOUT,
+        (_, false) => StatusCode::BAD_GATEWAY,
+    })
+}
+
+/// The request once more, if it may be sent once more.
+fn again(
+    failed: Unanswered,
+    copy: Option<Copy>,
+    progress: &Rc<Progress>,
+) -> Result<Request<RequestBody>, StatusCode> {
+    if let Some(unsent) = failed.unsent {
+        return Ok(unsent);
+    }
+    match (progress.fault.get(), copy) {
+        (Some(fault), _) => Err(match fault {
+            Fault::Long => StatusCode::PAYLOAD_TOO_LARGE,
+            Fault::Late => StatusCode::REQUEST_TIMEOUT,
+            Fault::Broken => StatusCode::BAD_REQUEST,
+        }),
+        (None, Some(Copy(parts))) if failed.reused && failed.silent => {
+            Ok(Request::from_parts(parts, RequestBody::empty(progress)))
+        }
+        (None, _) => Err(StatusCode::BAD_GATEWAY),
+    }
+}
+
+/// Waits, as long as the request itself moves and for a while after that.
+async fn in_time<T>(
+    client: &Client,
+    progress: &Progress,
+    future: impl Future<Output = T>,
+) -> Result<T, StatusCode> {
+    let limit = client.rules.settings.answer_timeout;
+    let mut future = std::pin::pin!(future);
+    let mut until = progress.moved.get().max(Instant::now()) + limit;
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut future => return Ok(done),
+            () = sleep_until(until) => {
+                let moved = progress.moved.get() + limit;
+                if moved <= until {
+                    return Err(StatusCode::GATEWAY_TIMEOUT);
+                }
+                until = moved;
+            }
+        }
+    }
+}
+
+/// What the client gets of a backend's answer.
+fn passed(
+    client: &Rc<Client>,
+    answer: Answer,
+    websocket: bool,
+) -> Result<Response<ResponseBody>, StatusCode> {
+    let Answer { response, lease, upgraded } = answer;
+    let (mut parts, incoming) = response.into_parts();
+    let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+    let agreed =
+        parts.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    headers::strip(&mut parts.headers);
+    parts.extensions.clear();
+    parts.version = Version::HTTP_11;
+    if switched {
+        if !websocket || !agreed {
+            if let Some(lease) = lease {
+                lease.discard();
+            }
+            return Err(StatusCode::BAD_GATEWAY);
+        }
+        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        client.tunnel.replace(Some(Tunnel { upgraded, lease }));
+        return Ok(Response::from_parts(parts, ResponseBody::text("")));
+    }
+    Ok(Response::from_parts(parts, ResponseBody::passed(incoming, lease)))
+}

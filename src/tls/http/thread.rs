@@ -1,0 +1,41 @@
+//! What the connections of one thread share.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use hyper::header::HeaderValue;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::backend::Backends;
+use crate::tls::buffers::Pool;
+
+/// What they share.
+pub(in crate::tls) struct Thread {
+    /// Connections to backends.
+    pub(super) backends: Rc<Backends>,
+    /// When the listener began to end.
+    pub(super) draining: watch::Receiver<Option<Instant>>,
+    /// The first half of requests' ids: no other thread has it, on this machine or elsewhere.
+    origin: u64,
+    requests: Cell<u64>,
+}
+
+impl Thread {
+    /// What nobody uses yet.
+    pub(in crate::tls) fn new(pool: Rc<Pool>, draining: watch::Receiver<Option<Instant>>) -> Rc<Self> {
+        let mut origin = [0; 8];
+        // Without random numbers there is no TLS either.
+        let _ = aws_lc_rs::rand::fill(&mut origin);
+        let (backends, origin) = (Backends::new(pool), u64::from_be_bytes(origin));
+        Rc::new(Self { backends, draining, origin, requests: Cell::new(0) })
+    }
+
+    /// An id that no other request has.
+    pub(super) fn request_id(&self) -> HeaderValue {
+        let number = self.requests.get();
+        self.requests.set(number.wrapping_add(1));
+        let text = format!("{:016x}{number:016x}", self.origin);
+        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}
