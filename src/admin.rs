@@ -7,7 +7,7 @@
 //! | `GET /metrics` | for Prometheus | yes | yes | yes |
 //! | `POST /v1/reload` | `{"changed": …, "faults": […]}`, or 409 `{"error": …}` | | yes | |
 //! | `GET /v1/clients?tunnel=NAME` | the leases of a tunnel | yes | yes | |
-//! | `POST /v1/clients/invite?tunnel=NAME&name=CLIENT&seconds=N` | `{"token": …, "url": …, "until": …}` | | yes | |
+//! | `POST /v1/clients/invite?tunnel=NAME&name=CLIENT&seconds=N` | `{"token": …, "url": …, "authority": …, "until": …}` | | yes | |
 //! | `POST /v1/clients/remove?tunnel=NAME&name=CLIENT` | `{}` | | yes | |
 //! | `POST /v1/clients/profile?tunnel=NAME&name=CLIENT&seconds=N&key=KEY` | as the enrolment API answers | | yes | |
 //! | `GET /v1/trace?tunnel=NAME` | a [`trace::Line`] for each dropped packet, of all tunnels without a name | | yes | |
@@ -27,7 +27,7 @@ mod rates;
 mod resource;
 mod server;
 mod sockets;
-mod stamp;
+pub(crate) mod stamp;
 #[cfg(test)]
 pub(crate) mod tests;
 

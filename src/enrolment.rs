@@ -19,6 +19,7 @@
 mod certificates;
 mod crowd;
 mod http;
+mod invitation;
 mod limits;
 mod material;
 mod message;
@@ -28,6 +29,7 @@ mod server;
 mod server_tests;
 mod service;
 
+pub use invitation::{Fingerprint, Invitation};
 pub use limits::Limits;
 pub use material::{Material, Paths, Stamp};
 pub use message::{Answer, Call, Gateway, LARGEST, Request};

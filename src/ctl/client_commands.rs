@@ -16,7 +16,9 @@ use super::client_profile::Lease;
 use super::client_qr;
 use super::output;
 use super::paint::{escape, lines};
+use crate::enrolment;
 use crate::pki::moment;
+use crate::store::Token;
 
 /// Does what the operator asked for.
 ///
@@ -48,12 +50,13 @@ fn path(path: &str, name: Option<&str>, time: Option<Duration>, tunnel: &Tunnel)
     if parts.is_empty() { path.to_owned() } else { format!("{path}?{}", parts.join("&")) }
 }
 
-/// What an invitation is answered with.
+/// What is told of an invitation.
 #[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Invitation {
     tunnel: String,
     token: String,
     url: String,
+    authority: Option<String>,
     until: u64,
 }
 
@@ -66,23 +69,37 @@ async fn invite(client: &Client, invite: &Invite) -> Result<()> {
     }
     let invitation: Invitation =
         serde_json::from_slice(&answer.body).context("the daemon's answer is no invitation")?;
-    let Invitation { tunnel, token, url, until } = &invitation;
-    let (tunnel, url) = (escape(tunnel), escape(url));
-    let name = &invite.name;
+    let link = invitation.link()?;
     let mut text = Zeroizing::new(format!(
-        "{}\n\nIt lets {name} enrol for {tunnel} once, until {}, and is not shown again:\n\n    adit enroll {url} --token {}\n",
-        escape(token),
-        when(*until),
-        escape(token)
+        "{}\n\nIt lets {} enrol for {} once, until {}, and is not shown again:\n\n    adit enroll '{}'\n",
+        *link,
+        invite.name,
+        escape(&invitation.tunnel),
+        when(invitation.until),
+        *link
     ));
-    if std::io::stdout().is_terminal() {
-        let code = Zeroizing::new(format!("{url}/#{}", escape(token)));
-        if let Some(code) = client_qr::code(&code).map(Zeroizing::new) {
-            text.push('\n');
-            text.push_str(&code);
-        }
+    if invitation.authority.is_none() {
+        text.push_str("\nThe gateway is to be known by a public authority; if it is not, also give its own by --ca FILE.\n");
+    }
+    if std::io::stdout().is_terminal()
+        && let Some(code) = client_qr::code(&link).map(Zeroizing::new)
+    {
+        text.push('\n');
+        text.push_str(&code);
     }
     output::write(text.as_bytes())
+}
+
+impl Invitation {
+    /// All that a client needs, in one word.
+    fn link(&self) -> Result<Zeroizing<String>> {
+        let wrong = || "the daemon's answer is no invitation";
+        let token = Token::from_text(&self.token).with_context(wrong)?;
+        let authority = self.authority.as_deref().map(str::parse).transpose();
+        let authority = authority.map_err(anyhow::Error::msg).with_context(wrong)?;
+        let text = enrolment::Invitation { token, authority }.to_text();
+        Ok(Zeroizing::new(format!("{}/#{}", escape(&self.url), *text)))
+    }
 }
 
 /// A lease in the list.
@@ -191,6 +208,24 @@ mod tests {
             bob-phone  10.9.0.3 fd09::3  2026-11-18T12:06:40Z  certificate  B=\n";
         assert_eq!(shown(&tunnels.unwrap()), expected);
         assert_eq!(shown(&std::collections::BTreeMap::new()), "no tunnel has clients\n");
+    }
+
+    #[test]
+    fn an_invitation_is_one_word_with_all_that_a_client_needs() {
+        let token = Token::random().unwrap().to_text();
+        let mut invitation = Invitation {
+            tunnel: "wg0".into(),
+            token: token.to_string(),
+            url: "https://vpn.example:8443".into(),
+            authority: None,
+            until: 1,
+        };
+        assert_eq!(*invitation.link().unwrap(), format!("https://vpn.example:8443/#{}", *token));
+        let authority = enrolment::Fingerprint::of(b"certificate").to_string();
+        invitation.authority = Some(authority.clone());
+        assert_eq!(*invitation.link().unwrap(), format!("https://vpn.example:8443/#{}.{authority}", *token));
+        invitation.authority = Some("x".into());
+        assert!(invitation.link().is_err());
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::certificates::{Judge, Presented};
+use super::invitation::Fingerprint;
 use crate::store::Wall;
 use crate::tls::certificate::{self, Certificate, Findings};
 use crate::tls::clients::{Files, Mode, Verifier};
@@ -44,6 +45,8 @@ pub struct Material {
     pub(super) judge: Option<Judge>,
     /// Serial numbers that are revoked, without leading zeros, in ascending order.
     revoked: Vec<Vec<u8>>,
+    /// The authority whose certificate is the last of the file.
+    authority: Option<Fingerprint>,
     /// What the operator should know.
     findings: Vec<String>,
 }
@@ -90,13 +93,19 @@ impl Material {
             key_log: None,
         };
         let server = Policy::Modern.server(parts).map_err(|error| error.to_string())?;
-        Ok(Self { tls: server.full_only, judge, revoked: serials(&lists), findings })
+        Ok(Self { tls: server.full_only, judge, revoked: serials(&lists), authority: authority(&chain), findings })
     }
 
     /// Whether a certificate of this serial number was revoked.
     #[must_use]
     pub fn is_revoked(&self, serial: &[u8]) -> bool {
         self.revoked.binary_search_by(|revoked| revoked.as_slice().cmp(short(serial))).is_ok()
+    }
+
+    /// By what clients know the authority that signs the API's certificate, if that stands in its file.
+    #[must_use]
+    pub fn authority(&self) -> Option<Fingerprint> {
+        self.authority
     }
 
     /// What the operator should know, in words.
@@ -126,6 +135,12 @@ pub struct Stamp(Vec<(PathBuf, Option<Inode>)>);
 
 /// Device, number, size, and when it or its owner was last changed, in seconds and nanoseconds.
 type Inode = (u64, u64, u64, i64, i64);
+
+fn authority(chain: &[u8]) -> Option<Fingerprint> {
+    let last = certificate::certificates(chain).ok()?.pop()?;
+    let (_, parsed) = X509Certificate::from_der(&last).ok()?;
+    (parsed.subject() == parsed.issuer()).then(|| Fingerprint::of(&last))
+}
 
 fn note(findings: &mut Vec<String>, path: &Path, found: &Findings) {
     findings.extend(found.iter().map(|finding| format!("{}: {}", path.display(), finding.text)));

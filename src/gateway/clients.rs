@@ -242,11 +242,13 @@ impl RemoteAccess {
 
     /// Where an operator deals with them.
     pub(super) fn desk(&self, config: &Clients) -> Desk {
+        let serving = self.serving.load();
         Desk {
             leases: self.leases.clone(),
-            service: self.serving.load().service.clone(),
+            service: serving.service.clone(),
             capacity: pool(config).size(),
             port: config.listen.first().map_or(443, SocketAddr::port),
+            authority: serving.material.authority(),
         }
     }
 

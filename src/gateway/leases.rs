@@ -16,7 +16,7 @@ use adit_wireguard::{PeerChange, Prefix};
 use crate::clock;
 use crate::control::Remote;
 use crate::datapath::wireguard::Access;
-use crate::enrolment::{Peers, Problem, Service};
+use crate::enrolment::{Fingerprint, Peers, Problem, Service};
 use crate::store::{Change, Done, Embedded, Error, Identity, Lease, Store, Wall};
 
 /// Where an operator deals with the clients of a tunnel.
@@ -30,6 +30,8 @@ pub struct Desk {
     pub capacity: u32,
     /// The port of the API.
     pub port: u16,
+    /// By what clients know the authority that signs it.
+    pub authority: Option<Fingerprint>,
 }
 
 impl fmt::Debug for Desk {

@@ -91,11 +91,12 @@ impl Api {
         let (tunnel, desk) = self.desk(&query).await?;
         let detail = format!("{tunnel}: {identity} for {seconds} s");
         let until = clock::both().wall.as_secs() + seconds;
-        let url = url(&desk);
+        let (url, authority) = (url(&desk), desk.authority.map(|authority| authority.to_string()));
         let invited = in_store(move || invite(&desk, identity, until));
         let token = self.audited(client, What::ClientInvite, detail, invited).await?;
-        let answer =
-            json!({ "tunnel": tunnel, "token": token.to_text().as_str(), "url": url, "until": until });
+        let answer = json!({
+            "tunnel": tunnel, "token": token.to_text().as_str(), "url": url, "authority": authority, "until": until,
+        });
         Ok(json_answer(StatusCode::OK, &answer))
     }
 
