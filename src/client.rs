@@ -15,6 +15,7 @@ mod daemon;
 mod dns;
 mod endpoints;
 mod enroll;
+mod grant;
 mod https;
 mod import;
 mod laid;
@@ -28,6 +29,8 @@ mod running;
 mod show;
 mod socket;
 mod status;
+mod term;
+mod trust;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -63,7 +66,8 @@ struct Unconnected;
 #[must_use]
 pub fn run(arguments: &Adit) -> ExitCode {
     log::start(arguments.log_level, false);
-    match perform(arguments) {
+    let places = Places { profiles: arguments.profiles.clone(), run: arguments.run.clone() };
+    match perform(&places, arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Unconnected>() => ExitCode::FAILURE,
         Err(error) => {
@@ -74,25 +78,13 @@ pub fn run(arguments: &Adit) -> ExitCode {
     }
 }
 
-fn perform(arguments: &Adit) -> Result<()> {
-    let places = Places { profiles: arguments.profiles.clone(), run: arguments.run.clone() };
+fn perform(places: &Places, arguments: &Adit) -> Result<()> {
     match &arguments.command {
-        Command::Import(import) => take_in(&places, import),
-        Command::Enroll(enroll) => {
-            if !enroll.replace && places.load(&enroll.name).is_ok() {
-                return Err(Wrong(format!(
-                    "there is a profile {} already; --replace takes its place",
-                    enroll.name
-                ))
-                .into());
-            }
-            let (profile, _) = enroll::enroll(enroll)?;
-            let path = places.save(&enroll.name, &profile, enroll.replace)?;
-            say(&format!("{}: written; `adit up {}` sets it up", path.display(), enroll.name))
-        }
-        Command::Up(up) => set_up(&places, up, arguments),
-        Command::Down(down) => take_down(&places, down.profile.as_deref()),
-        Command::Status(status) => tell(&places, status),
+        Command::Import(import) => take_in(places, import),
+        Command::Enroll(enroll) => say(&enroll::run(places, enroll)?),
+        Command::Up(up) => set_up(places, up, arguments),
+        Command::Down(down) => take_down(places, down.profile.as_deref()),
+        Command::Status(status) => tell(places, status),
         Command::Qr(named) => {
             let profile = places.load(&places.pick(named.profile.as_deref())?)?;
             if io::stdout().is_terminal() {
@@ -107,7 +99,7 @@ fn perform(arguments: &Adit) -> Result<()> {
             write(&String::from_utf8_lossy(&script))
         }
         Command::Man { directory } => man(directory),
-        Command::Keep(named) => daemon::watch(&places, &places.pick(named.profile.as_deref())?),
+        Command::Keep(named) => daemon::watch(places, &places.pick(named.profile.as_deref())?),
     }
 }
 
@@ -120,6 +112,7 @@ fn take_in(places: &Places, arguments: &Import) -> Result<()> {
         std::fs::File::open(&arguments.file).map_err(|error| Wrong(format!("{}: {error}", failed())))?;
     let text = places::read(file).with_context(failed)?;
     let (profile, notes) = import::profile(&name, &text).map_err(Wrong)?;
+    places.make_room(&name, arguments.replace)?;
     let path = places.save(&name, &profile, arguments.replace)?;
     for note in notes {
         let _ = writeln!(io::stderr(), "adit: {note}");

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::control::interface_name;
+use crate::enrolment::Fingerprint;
 use crate::log;
 
 /// Reaches a site through its gateway: a WireGuard tunnel for this machine.
@@ -52,9 +53,10 @@ pub enum Command {
     Import(Import),
     /// Get a profile from a gateway, by an invitation or a certificate
     ///
-    /// The private key is made here and stays here. While the tunnel is up its lease is renewed before it ends.
+    /// An invitation is the link that "aditctl client invite" shows, or what stands behind # in it. The private key is made
+    /// here and stays here. While the tunnel is up its lease is renewed before it ends.
     ///
-    /// Example: `adit enroll https://gate.example.org --token-file invitation && adit up`
+    /// Example: adit enroll 'https://gate.example.org:8443/#adit-…' && adit up
     Enroll(Enroll),
     /// Set the tunnel up
     ///
@@ -101,10 +103,11 @@ pub struct Import {
 /// `adit enroll`
 #[derive(Debug, Args)]
 pub struct Enroll {
-    /// The gateway's address for this: https://HOST or https://HOST:PORT
+    /// The gateway's address for this: https://HOST or https://HOST:PORT; with /#INVITATION behind it, a whole invitation
     #[arg(value_name = "URL")]
     pub url: String,
-    /// The invitation. Others on this machine can see it while the command runs: --token-file is better
+    /// The invitation, if it is not in the URL. Others on this machine can see either while the command runs: --token-file
+    /// is better
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["token_file", "cert"])]
     pub token: Option<String>,
     /// A file with the invitation; - for standard input
@@ -119,6 +122,9 @@ pub struct Enroll {
     /// Certificates in PEM to trust the gateway by, in place of the system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// The SHA-256 fingerprint of the one authority to trust the gateway by, which the gateway shows; an invitation has it
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "ca")]
+    pub pin: Option<Fingerprint>,
     /// What the profile and its interface are called
     #[arg(long, value_name = "NAME", default_value = "adit0", value_parser = interface_name)]
     pub name: String,

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Wrong;
 use super::profile::Profile;
+use super::socket;
 use crate::control::interface_name;
 
 /// What a profile's file is called after its name.
@@ -82,6 +83,27 @@ impl Places {
         }
         let text = read(file).with_context(|| format!("cannot read {shown}"))?;
         Profile::parse(&text).map_err(|error| Wrong(format!("{shown}: {error}")).into())
+    }
+
+    /// Makes sure that a profile of this name can be written, before anybody is asked for it.
+    ///
+    /// # Errors
+    /// What the system says; or that there is one, and it is not to be replaced, or it is in use.
+    pub(super) fn make_room(&self, name: &str, replace: bool) -> Result<()> {
+        let path = self.profile(name);
+        if !replace && path.exists() {
+            let found = format!(
+                "there is a profile {name} already; --replace takes its place, --name gives another name"
+            );
+            return Err(Wrong(found).into());
+        }
+        if matches!(socket::status(&self.socket(name)), Ok(Some(_))) {
+            return Err(Wrong(format!("{name} is up: `adit down {name}` first")).into());
+        }
+        make_folder(&self.profiles, 0o700)?;
+        let trial = path.with_extension("trial");
+        write(&trial, b"").with_context(|| format!("cannot write to {}", self.profiles.display()))?;
+        fs::remove_file(&trial).with_context(|| format!("cannot remove {}", trial.display()))
     }
 
     /// Writes a profile: whole, or not at all.

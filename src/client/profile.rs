@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::{EndpointName, InterfaceAddress};
+use crate::enrolment::Fingerprint;
 use crate::store::Wall;
 
 /// A profile whose every value can be used.
@@ -65,10 +66,22 @@ pub(super) struct Lease {
     pub(super) key: Option<PathBuf>,
     /// Whom the gateway's own certificate has to be from; the system's roots if that is nobody.
     pub(super) ca: Option<PathBuf>,
+    /// The fingerprint of the one authority that it has to be from.
+    pub(super) pin: Option<String>,
     /// When it was granted, in seconds since 1970.
     pub(super) begin: Wall,
     /// When it ends.
     pub(super) until: Wall,
+}
+
+impl Lease {
+    /// The one authority that may have signed the gateway's certificate.
+    ///
+    /// # Errors
+    /// It is none.
+    pub(super) fn pin(&self) -> anyhow::Result<Option<Fingerprint>> {
+        self.pin.as_deref().map(str::parse).transpose().map_err(anyhow::Error::msg)
+    }
 }
 
 impl std::fmt::Debug for Lease {
@@ -147,6 +160,9 @@ impl Profile {
         }
         if let Some(domain) = file.search.iter().find(|domain| !is_domain(domain)) {
             return Err(format!("search: {domain:?} is no domain"));
+        }
+        if let Some(Err(error)) = file.lease.as_ref().map(Lease::pin) {
+            return Err(format!("lease.pin: {error}"));
         }
         Ok(Self {
             private_key,
@@ -303,6 +319,7 @@ pub(super) mod tests {
                 certificate: None,
                 key: None,
                 ca: None,
+                pin: None,
                 begin: 1_000,
                 until: 2_000,
             }),

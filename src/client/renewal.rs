@@ -1,4 +1,5 @@
-//! Prolongs a lease while its tunnel is up: at two thirds of its time, and again and again if that fails.
+//! Prolongs a lease while its tunnel is up: at two thirds of its time, and again and again if that fails. Out of turn, too, when
+//! the gateway falls silent: WireGuard does not say that it has forgotten a key, and HTTPS does.
 
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -8,86 +9,177 @@ use adit_noise::{PrivateKey, Time};
 use adit_wireguard::PeerChange;
 use adit_wireguard::uapi::Change;
 
-use super::enroll::{self, Granted};
+use super::enroll;
+use super::grant::{Granted, Refusal};
 use super::laid;
 use super::network::Network;
 use super::profile::Lease;
 use super::running::{Running, fit};
-use super::status::Tunnel;
+use super::status::{SILENCE, Tunnel};
+use super::term::Term;
 use crate::clock;
+use crate::status::Peer;
 use crate::store::Wall;
 
 /// Pauses between tries: this long at first, twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// And between those out of turn.
+const FIRST_DOUBT: Duration = Duration::from_secs(60);
+const LONGEST_DOUBT: Duration = Duration::from_secs(960);
+/// A gateway that has never answered is asked by HTTPS after so many seconds.
+const NEVER: f64 = 1.5;
+
+/// Why a lease was not prolonged.
+#[derive(Clone, Debug)]
+struct Failure {
+    words: String,
+    /// Whether it is the gateway that says so.
+    refused: bool,
+    /// Whether it has forgotten us.
+    is_final: bool,
+}
+
+/// Why it is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reason {
+    /// It is time to.
+    Due,
+    /// The gateway has fallen silent.
+    Silence,
+}
 
 /// How the next renewal is getting on.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    asking: Option<Receiver<Result<Granted, String>>>,
+    asking: Option<(Reason, Receiver<Result<Granted, Failure>>)>,
     pause: Duration,
     /// Not before this after a failure.
     again: Option<Time>,
-    error: Option<String>,
+    doubt: Duration,
+    /// Not before this out of turn.
+    doubted: Option<Time>,
+    failure: Option<Failure>,
+    /// When the gateway granted it last.
+    granted: Option<Time>,
 }
 
 impl Renewal {
     /// None is under way.
     #[must_use]
     pub(super) fn new() -> Self {
-        Self { asking: None, pause: FIRST_PAUSE, again: None, error: None }
+        Self {
+            asking: None,
+            pause: FIRST_PAUSE,
+            again: None,
+            doubt: FIRST_DOUBT,
+            doubted: None,
+            failure: None,
+            granted: None,
+        }
     }
 
     /// Why the last one failed, if it did.
     #[must_use]
     pub(super) fn error(&self) -> Option<&str> {
-        self.error.as_deref()
+        self.failure.as_ref().map(|failure| failure.words.as_str())
     }
 
-    /// Asks the gateway if it is time to, and gives out what it has granted.
-    fn poll(&mut self, key: &PrivateKey, lease: &Lease, wall: Wall, now: Time) -> Option<Granted> {
-        if let Some(answer) = self.asking.as_ref().and_then(|asking| asking.try_recv().ok()) {
+    /// Whether the gateway has forgotten us.
+    #[must_use]
+    pub(super) fn is_removed(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.is_final)
+    }
+
+    /// When the gateway granted the lease last.
+    #[must_use]
+    pub(super) fn granted(&self) -> Option<Time> {
+        self.granted
+    }
+
+    /// Asks the gateway if there is a reason to, and gives out what it has granted.
+    fn poll(
+        &mut self,
+        key: &PrivateKey,
+        lease: &Lease,
+        reason: Option<Reason>,
+        now: Time,
+    ) -> Option<Granted> {
+        let answer =
+            self.asking.as_ref().and_then(|(reason, asking)| Some((*reason, asking.try_recv().ok()?)));
+        if let Some((reason, answer)) = answer {
             self.asking = None;
             match answer {
                 Ok(granted) => {
-                    (self.pause, self.again, self.error) = (FIRST_PAUSE, None, None);
+                    (self.pause, self.again, self.failure) = (FIRST_PAUSE, None, None);
+                    self.granted = Some(now);
                     return Some(granted);
                 }
-                Err(error) => {
-                    tracing::error!("the lease could not be prolonged: {error}");
-                    self.error = Some(error);
-                    self.again = Some(now + self.pause);
-                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-                }
+                Err(failure) => self.failed(failure, reason, now),
             }
         }
-        if self.asking.is_none() && wall >= due(lease) && self.again.is_none_or(|again| now >= again) {
-            let (key, lease) = (key.clone(), lease.clone());
-            let (answer, asking) = mpsc::channel();
-            let ask = move || {
-                // Nobody waits once the client ends.
-                let _ = answer.send(enroll::renew(&key, &lease).map_err(|error| format!("{error:#}")));
-            };
-            if thread::Builder::new().name("renewal".into()).spawn(ask).is_ok() {
-                self.asking = Some(asking);
+        if reason != Some(Reason::Silence) {
+            (self.doubt, self.doubted) = (FIRST_DOUBT, None);
+        }
+        let wait = match reason? {
+            Reason::Due => self.again,
+            Reason::Silence => self.doubted,
+        };
+        if self.asking.is_some() || wait.is_some_and(|until| now < until) {
+            return None;
+        }
+        let (key, lease) = (key.clone(), lease.clone());
+        let (answer, asking) = mpsc::channel();
+        let ask = move || {
+            // Nobody waits once the client ends.
+            let _ = answer.send(enroll::renew(&key, &lease).map_err(|error| Failure::of(&error)));
+        };
+        if thread::Builder::new().name("renewal".into()).spawn(ask).is_ok() {
+            self.asking = reason.map(|reason| (reason, asking));
+            if reason == Some(Reason::Silence) {
+                self.doubted = Some(now + self.doubt);
+                self.doubt = (self.doubt * 2).min(LONGEST_DOUBT);
             }
         }
         None
     }
+
+    fn failed(&mut self, failure: Failure, reason: Reason, now: Time) {
+        // Where there is no network there is no HTTPS either: of that the status tells already.
+        if reason == Reason::Silence && !failure.refused {
+            return;
+        }
+        tracing::error!("the lease could not be prolonged: {}", failure.words);
+        self.failure = Some(failure);
+        self.again = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
-/// When a lease is to be prolonged. A clock that was set back makes it too early, never too late by more than the lease.
-fn due(lease: &Lease) -> Wall {
-    lease.begin + lease.until.saturating_sub(lease.begin) / 3 * 2
+impl Failure {
+    fn of(error: &anyhow::Error) -> Self {
+        let refusal = error.downcast_ref::<Refusal>();
+        Self {
+            words: format!("{error:#}"),
+            refused: refusal.is_some(),
+            is_final: refusal.is_some_and(Refusal::is_final),
+        }
+    }
 }
 
 impl Running {
-    /// Prolongs the lease if it is time to.
-    pub(super) fn renew(&mut self) {
-        let Some(lease) = &self.profile.lease else { return };
+    /// Prolongs the lease if there is a reason to. `peer` is what is known of the gateway.
+    pub(super) fn renew(&mut self, peer: Option<&Peer>) {
+        let (Some(lease), Some(term)) = (&self.profile.lease, &self.term) else { return };
         let now = clock::both();
-        let granted = self.renewal.poll(&self.profile.private_key, lease, now.wall.as_secs(), now.mono);
+        let reason = if term.is_due(now.mono) {
+            Some(Reason::Due)
+        } else {
+            Some(Reason::Silence).filter(|_| is_silent(peer))
+        };
+        let granted = self.renewal.poll(&self.profile.private_key, lease, reason, now.mono);
         let Some((mut profile, skew)) = granted else { return };
+        self.term = profile.lease.as_ref().map(|lease| Term::new(lease, now));
         self.memory.skew = Some(skew);
         self.keep_memory();
         (profile.mtu, profile.listen_port) = (self.profile.mtu, self.profile.listen_port);
@@ -147,6 +239,13 @@ impl Running {
     }
 }
 
+/// Whether a gateway does not answer: for long, or never in this life.
+fn is_silent(peer: Option<&Peer>) -> bool {
+    let Some(peer) = peer else { return false };
+    let patience = if peer.handshake_age.is_some() { SILENCE.as_secs_f64() } else { NEVER };
+    peer.trying_for.is_some_and(|time| time >= patience)
+}
+
 /// What a status says of a lease, in words: how long it lasts.
 #[must_use]
 pub(super) fn words(tunnel: &Tunnel, wall: Wall) -> Option<String> {
@@ -161,7 +260,7 @@ mod tests {
     use crate::client::profile::tests::sample;
 
     #[test]
-    fn a_lease_is_prolonged_at_two_thirds_and_a_failure_is_tried_again_ever_more_seldom() {
+    fn a_failure_is_tried_again_ever_more_seldom() {
         let profile = sample();
         let mut lease = profile.lease.clone().unwrap();
         // Nobody listens there: the answer comes at once.
@@ -170,18 +269,63 @@ mod tests {
         let mut renewal = Renewal::new();
         let mut now = Time::from_nanos(1_000_000_000_000);
         let key = &profile.private_key;
-        assert!(renewal.poll(key, &lease, 1_600, now).is_none() && renewal.asking.is_none(), "too early");
+        assert!(renewal.poll(key, &lease, None, now).is_none() && renewal.asking.is_none(), "too early");
         let mut pauses = Vec::new();
         for _ in 0..4 {
-            renewal.poll(key, &lease, 1_666, now);
+            renewal.poll(key, &lease, Some(Reason::Due), now);
             assert!(renewal.asking.is_some());
             while renewal.asking.is_some() {
-                renewal.poll(key, &lease, 1_666, now);
+                renewal.poll(key, &lease, None, now);
             }
             pauses.push(renewal.again.unwrap().since(now).as_secs());
             now = renewal.again.unwrap();
         }
         assert_eq!(pauses, [5, 10, 20, 40]);
         assert!(renewal.error().is_some_and(|error| error.contains("/dev/null")), "{:?}", renewal.error());
+    }
+
+    #[test]
+    fn a_gateway_that_falls_silent_is_asked_out_of_turn_and_no_network_is_not_told_twice() {
+        let profile = sample();
+        let mut lease = profile.lease.clone().unwrap();
+        (lease.url, lease.ca) = ("https://127.0.0.1:1".into(), Some("/dev/null".into()));
+        let mut renewal = Renewal::new();
+        let mut now = Time::from_nanos(1_000_000_000_000);
+        let mut pauses = Vec::new();
+        for _ in 0..3 {
+            renewal.poll(&profile.private_key, &lease, Some(Reason::Silence), now);
+            assert!(renewal.asking.is_some());
+            while renewal.asking.is_some() {
+                renewal.poll(&profile.private_key, &lease, Some(Reason::Silence), now);
+            }
+            pauses.push(renewal.doubted.unwrap().since(now).as_secs());
+            now = renewal.doubted.unwrap();
+        }
+        assert_eq!(pauses, [60, 120, 240]);
+        assert!(renewal.error().is_none() && renewal.again.is_none() && !renewal.is_removed());
+        renewal.poll(&profile.private_key, &lease, None, now);
+        assert!(renewal.doubted.is_none(), "it answers again");
+    }
+
+    #[test]
+    fn a_gateway_that_has_forgotten_us_is_known_by_its_word() {
+        let refusal = |word: &str| {
+            let body = serde_json::json!({ "error": word, "message": "a sentence" }).to_string();
+            Failure::of(&Refusal::parse(body.as_bytes()).unwrap().into())
+        };
+        let mut renewal = Renewal::new();
+        renewal.failed(refusal("wrong_secret"), Reason::Silence, Time::from_nanos(1));
+        assert!(renewal.error().is_some_and(|error| error.contains("a sentence")) && !renewal.is_removed());
+        renewal.failed(refusal("no_lease"), Reason::Silence, Time::from_nanos(1));
+        assert!(renewal.is_removed());
+    }
+
+    #[test]
+    fn silence_is_longer_where_there_was_an_answer() {
+        let silent = |age, trying| {
+            is_silent(Some(&Peer { handshake_age: age, trying_for: trying, ..Peer::default() }))
+        };
+        assert!(!silent(None, None) && !silent(None, Some(1.0)) && silent(None, Some(1.5)));
+        assert!(!silent(Some(100.0), Some(5.9)) && silent(Some(100.0), Some(6.0)));
     }
 }

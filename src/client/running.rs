@@ -18,10 +18,12 @@ use super::places::{self, Places};
 use super::probe::Probe;
 use super::profile::{Gateway, Profile};
 use super::renewal::Renewal;
-use super::status::{Facts, SCHEMA, Tunnel, Verdict, judge};
+use super::status::{Facts, SCHEMA, SILENCE, Tunnel, Verdict, judge};
+use super::term::Term;
 use crate::control::{Interface, MTU, Options};
 use crate::net::offload::Offloads;
 use crate::net::{kill_switch, path};
+use crate::store::Wall;
 use crate::{clock, status};
 
 /// How long names of gateways may take to be looked up before the rest is set up.
@@ -54,6 +56,8 @@ pub(super) struct Running {
     pub(super) laid: Laid,
     pub(super) memory: Memory,
     pub(super) renewal: Renewal,
+    /// How much of the lease is over.
+    pub(super) term: Option<Term>,
     /// Those of each gateway of the profile.
     endpoints: Vec<Endpoints>,
     probe: Option<Probe>,
@@ -126,8 +130,10 @@ impl Running {
             // One that an earlier process has left; without nf_tables there is none.
             let _ = kill_switch::remove(name);
         }
+        let term = profile.lease.as_ref().map(|lease| Term::new(lease, clock::both()));
         let mut running = Self {
             name: name.to_owned(),
+            term,
             places: places.clone(),
             wishes,
             profile,
@@ -166,8 +172,10 @@ impl Running {
             self.mended = now;
             self.mend();
         }
-        self.renew();
+        // Asking also has the interface look at its clock, which may have jumped: the machine slept.
         let Ok(report) = self.interface.remote().report() else { return };
+        let known = self.main(&report).cloned();
+        self.renew(known.as_ref());
         self.remember(&report);
         self.place(&report, now);
         let main = self.main(&report);
@@ -199,6 +207,7 @@ impl Running {
             Some(Err(error)) => (None, Some(plain(&error))),
             None => (None, None),
         };
+        let now = clock::both();
         let facts = Facts {
             up: report.state == status::State::Up,
             gateway: name.clone().unwrap_or_default(),
@@ -208,11 +217,13 @@ impl Running {
             name_error: self.endpoints.first().and_then(Endpoints::error).map(str::to_owned),
             route_error,
             verdict: self.probe.as_mut().map_or(Verdict::Silence, Probe::look),
-            wall: clock::both().wall.as_secs_f64(),
+            wall: now.wall.as_secs_f64(),
             wall_of_handshake: self.memory.wall_of_handshake,
             skew: self.memory.skew,
-            lease_end: self.profile.lease.as_ref().map(|lease| lease.until),
+            lease_left: self.term.map(|term| term.left(now.mono)),
             renewal_error: self.renewal.error().map(str::to_owned),
+            removed: self.renewal.is_removed(),
+            answers_https: self.answers_https(&peer, now.mono),
         };
         let (state, mut problems) = judge(&facts);
         problems.extend(self.faults.iter().cloned());
@@ -237,7 +248,7 @@ impl Running {
             kill_switch: self.laid.kill_switch,
             dns: self.profile.dns.iter().map(ToString::to_string).collect(),
             dns_keeper: self.laid.dns,
-            lease_end: facts.lease_end,
+            lease_end: facts.lease_left.map(|left| (facts.wall + left).max(0.0).round() as Wall),
         }
     }
 
@@ -258,6 +269,14 @@ impl Running {
         let gateway = gateways().find(|gateway| !gateway.endpoints.is_empty()).or(gateways().next())?;
         let key = gateway.public_key.to_base64();
         report.peers.iter().find(|peer| peer.public_key == key)
+    }
+
+    /// Whether the gateway has granted the lease since it fell silent, and there was time for a handshake after that.
+    fn answers_https(&self, peer: &status::Peer, now: Time) -> bool {
+        let since = self.renewal.granted().map(|at| now.since(at).as_secs_f64());
+        since.is_some_and(|since| {
+            since > SILENCE.as_secs_f64() && peer.trying_for.is_some_and(|time| time > since)
+        })
     }
 
     fn mend(&mut self) {

@@ -83,6 +83,8 @@ pub(super) enum State {
     HeldBack,
     /// The lease is over.
     Expired,
+    /// The gateway has forgotten us.
+    Removed,
     /// This machine's clock is behind.
     Clock,
     /// The interface was set down, or is gone.
@@ -109,6 +111,7 @@ impl State {
             | Self::Refused
             | Self::HeldBack
             | Self::Expired
+            | Self::Removed
             | Self::Clock
             | Self::Broken => "not connected",
         }
@@ -154,10 +157,14 @@ pub(super) struct Facts {
     pub(super) wall_of_handshake: Option<f64>,
     /// By how many seconds the clock was ahead of the gateway's when a lease was got last.
     pub(super) skew: Option<f64>,
-    /// When the lease ends.
-    pub(super) lease_end: Option<Wall>,
+    /// How much of the lease is left, in seconds; negative once it is over.
+    pub(super) lease_left: Option<f64>,
     /// What the gateway said when the lease was to be prolonged, if it did not.
     pub(super) renewal_error: Option<String>,
+    /// Whether it has forgotten us.
+    pub(super) removed: bool,
+    /// Whether it answers by HTTPS, while it does not by UDP.
+    pub(super) answers_https: bool,
 }
 
 /// How a tunnel is, and why.
@@ -165,7 +172,9 @@ pub(super) struct Facts {
 pub(super) fn judge(facts: &Facts) -> (State, Vec<String>) {
     let mut problems = Vec::new();
     let state = state(facts, &mut problems);
-    if let Some(error) = facts.renewal_error.as_ref().filter(|_| state != State::Expired) {
+    if let Some(error) =
+        facts.renewal_error.as_ref().filter(|_| !matches!(state, State::Expired | State::Removed))
+    {
         problems.push(format!("the lease could not be prolonged: {error}"));
     }
     (state, problems)
@@ -179,10 +188,14 @@ fn state(facts: &Facts, problems: &mut Vec<String>) -> State {
     if !facts.up {
         return tell(State::Broken, "the interface was set down or taken away".into());
     }
-    if let Some(end) = facts.lease_end.filter(|end| facts.wall >= *end as f64) {
-        let since = facts.wall - end as f64;
-        let why = facts.renewal_error.as_deref().unwrap_or("it could not be prolonged");
-        return tell(State::Expired, format!("the lease expired {} ago: {why}", span(since)));
+    let why = facts.renewal_error.as_deref();
+    if let Some(left) = facts.lease_left.filter(|left| *left <= 0.0) {
+        let why = why.unwrap_or("it could not be prolonged");
+        return tell(State::Expired, format!("the lease expired {} ago: {why}", span(-left)));
+    }
+    if facts.removed {
+        let why = why.unwrap_or("it does not say why");
+        return tell(State::Removed, format!("this client was removed from the gateway: {why}"));
     }
     let age = facts.handshake_age.filter(|age| *age <= ALIVE.as_secs_f64());
     let trying = facts.trying_for.unwrap_or(0.0);
@@ -230,9 +243,12 @@ fn state(facts: &Facts, problems: &mut Vec<String>) -> State {
         return State::Connecting;
     }
     let for_so_long = if trying >= 1.0 { format!(" for {}", span(trying)) } else { String::new() };
-    let mut words = format!(
-        "no answer from {to}{for_so_long}: this network may block UDP, the gateway may be down, or it does not know our key"
-    );
+    let guess = if facts.answers_https {
+        "but the gateway answers by HTTPS, so this network blocks UDP"
+    } else {
+        "this network may block UDP, the gateway may be down, or it does not know our key"
+    };
+    let mut words = format!("no answer from {to}{for_so_long}: {guess}");
     if let Some(skew) = facts.skew.filter(|skew| skew.abs() > 60.0) {
         let which = if skew > 0.0 { "ahead of" } else { "behind" };
         words += &format!("; the clock of this machine is {} {which} the gateway's", span(skew.abs()));
@@ -312,9 +328,9 @@ mod tests {
             facts.trying_for = Some(7.0);
         };
         type Change = fn(&mut Facts);
-        let reasons: [(Change, State, &str); 9] = [
+        let reasons: [(Change, State, &str); 10] = [
             (|facts| facts.up = false, State::Broken, "set down"),
-            (|facts| facts.lease_end = Some(999_000), State::Expired, "the lease expired 16 min 40 s ago"),
+            (|facts| facts.lease_left = Some(-1_000.0), State::Expired, "the lease expired 16 min 40 s ago"),
             (
                 |facts| facts.route_error = Some("Network is unreachable".into()),
                 State::NoRoute,
@@ -324,6 +340,7 @@ mod tests {
             (|facts| facts.verdict = Verdict::Unreachable, State::NoRoute, "the network says"),
             (|facts| facts.verdict = Verdict::HeldBack, State::HeldBack, "a firewall of this machine"),
             (|facts| facts.wall_of_handshake = Some(1_003_600.0), State::Clock, "is 1 h behind"),
+            (|facts| facts.removed = true, State::Removed, "was removed from the gateway"),
             (|facts| facts.skew = Some(-120.0), State::NoAnswer, "2 min behind the gateway's"),
             (
                 |facts| (facts.endpoint, facts.name_error) = (None, Some("no such name".into())),
@@ -342,9 +359,19 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_that_answers_by_https_alone_is_behind_something_that_blocks_udp() {
+        let (state, words) = judged(|facts| (facts.trying_for, facts.answers_https) = (Some(20.0), true));
+        assert_eq!(state, State::NoAnswer);
+        assert!(
+            words.contains("for 20 s: but the gateway answers by HTTPS, so this network blocks UDP"),
+            "{words}"
+        );
+    }
+
+    #[test]
     fn an_expired_lease_is_not_connected_even_while_packets_pass() {
         let (state, words) = judged(|facts| {
-            facts.lease_end = Some(1_000_000);
+            facts.lease_left = Some(0.0);
             facts.renewal_error = Some("the certificate was revoked".into());
         });
         assert_eq!(
