@@ -26,6 +26,7 @@ mod profile;
 mod qr;
 mod renewal;
 mod running;
+mod serve;
 mod show;
 mod socket;
 mod status;
@@ -67,14 +68,28 @@ struct Unconnected;
 pub fn run(arguments: &Adit) -> ExitCode {
     log::start(arguments.log_level, false);
     let places = Places { profiles: arguments.profiles.clone(), run: arguments.run.clone() };
-    match perform(&places, arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Unconnected>() => ExitCode::FAILURE,
-        Err(error) => {
-            // It fails when nobody reads that either.
-            let _ = writeln!(io::stderr(), "adit: {error:#}");
-            if error.is::<Wrong>() { WRONG.into() } else { ExitCode::FAILURE }
+    let done = serve::pass_on(&places, arguments).and_then(|done| match done {
+        Some(code) => Ok(code),
+        None => perform(&places, arguments).map(|()| ExitCode::SUCCESS),
+    });
+    done.unwrap_or_else(|error| {
+        if error.is::<Unconnected>() {
+            return ExitCode::FAILURE;
         }
+        // It fails when nobody reads that either.
+        let _ = writeln!(io::stderr(), "adit: {error:#}{}", advice(&error));
+        if error.is::<Wrong>() { WRONG.into() } else { ExitCode::FAILURE }
+    })
+}
+
+/// What else there is to say of an error.
+fn advice(error: &anyhow::Error) -> &'static str {
+    let denied = |cause: &io::Error| matches!(cause.kind(), io::ErrorKind::PermissionDenied);
+    let denied = error.chain().any(|cause| cause.downcast_ref().is_some_and(denied));
+    if denied && !rustix::process::geteuid().is_root() {
+        "; it takes root, or the group adit where `adit serve` runs (adit-client.socket)"
+    } else {
+        ""
     }
 }
 
@@ -99,6 +114,7 @@ fn perform(places: &Places, arguments: &Adit) -> Result<()> {
             write(&String::from_utf8_lossy(&script))
         }
         Command::Man { directory } => man(directory),
+        Command::Serve => serve::run(places),
         Command::Keep(named) => daemon::watch(places, &places.pick(named.profile.as_deref())?),
     }
 }
@@ -196,6 +212,7 @@ fn tell(places: &Places, arguments: &arguments::Status) -> Result<()> {
     if arguments.json {
         write(&format!("{}\n", serde_json::to_string_pretty(&tunnels)?))?;
     } else if tunnels.is_empty() {
+        places.look()?;
         say("there is no profile: `adit import FILE` or `adit enroll URL` makes one")?;
     } else {
         let wall = clock::both().wall.as_secs();

@@ -8,4 +8,4 @@ mod user;
 pub use capability::{Capability, effective};
 pub use directory::prepare_directory;
 pub use give_up::{Error, give_up};
-pub use user::{User, group, user, user_name};
+pub use user::{User, group, is_member, user, user_name};

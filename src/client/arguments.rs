@@ -69,6 +69,10 @@ pub enum Command {
     Status(Status),
     /// Show a profile as a QR code, for the app of a phone: with its private key
     Qr(Named),
+    /// Do "up", "down" and "status" for the people of the group adit, who are not root
+    ///
+    /// It serves the socket "orders" beside those of the tunnels, or one that systemd gives it as standard input.
+    Serve,
     /// Print a script that lets a shell complete adit's command line
     Completions {
         /// The shell: bash, zsh, fish, elvish or powershell

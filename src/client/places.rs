@@ -36,6 +36,19 @@ impl Places {
         names(&self.profiles, TOML)
     }
 
+    /// Makes sure that no names are none, and not such as one may not see.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(super) fn look(&self) -> Result<()> {
+        match fs::read_dir(&self.profiles) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot read {}", self.profiles.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The names of tunnels that are up or have left a record.
     #[must_use]
     pub(super) fn laid(&self) -> Vec<String> {
@@ -52,11 +65,14 @@ impl Places {
         }
         match self.names().as_slice() {
             [only] => Ok(only.clone()),
-            [] => Err(Wrong(format!(
-                "there is no profile in {}: `adit import FILE` or `adit enroll URL` makes one",
-                self.profiles.display()
-            ))
-            .into()),
+            [] => {
+                self.look()?;
+                Err(Wrong(format!(
+                    "there is no profile in {}: `adit import FILE` or `adit enroll URL` makes one",
+                    self.profiles.display()
+                ))
+                .into())
+            }
             several => Err(Wrong(format!("which profile? There are {}", several.join(", "))).into()),
         }
     }
@@ -131,6 +147,12 @@ impl Places {
     #[must_use]
     pub(super) fn socket(&self, name: &str) -> PathBuf {
         self.run.join(format!("{name}.sock"))
+    }
+
+    /// The socket of `adit serve`.
+    #[must_use]
+    pub(super) fn orders(&self) -> PathBuf {
+        self.run.join("orders")
     }
 
     /// The record of what a tunnel has laid.

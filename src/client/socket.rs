@@ -1,6 +1,7 @@
 //! How `adit status` and `adit down` speak to a tunnel that is up: a word in a line, and an answer in JSON.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -12,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::net::listen;
 
 use super::status::Tunnel;
+use crate::net::sys::option::peer;
 use crate::net::unix::{SocketFile, bind_private};
 use crate::privilege;
 
@@ -25,6 +27,10 @@ const ANSWER: Duration = Duration::from_secs(20);
 const LONGEST: u64 = 32;
 /// Who waits to be heard at most.
 const WAITING: i32 = 16;
+
+/// What whoever may not is told.
+pub(super) const FORBIDDEN: &str =
+    "only root and the people of the group adit may: `usermod -aG adit NAME` puts one in";
 
 /// What a tunnel can be asked for.
 #[derive(Debug)]
@@ -74,7 +80,26 @@ pub(super) fn serve(listener: UnixListener, requests: mpsc::Sender<Request>) -> 
     thread::Builder::new().name("socket".into()).spawn(run).map(drop)
 }
 
+/// Whether who is at the other end may ask and order, whatever the modes of files are: root, this process's own user, and the
+/// people of the group.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn may_ask(stream: &UnixStream) -> io::Result<bool> {
+    let peer = peer(stream.as_fd())?;
+    if peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw() {
+        return Ok(true);
+    }
+    match privilege::group(GROUP)? {
+        Some(group) => Ok(peer.gid == group || privilege::is_member(peer.uid, group)?),
+        None => Ok(false),
+    }
+}
+
 fn hear(mut stream: &UnixStream, requests: &mpsc::Sender<Request>) -> Result<()> {
+    if !may_ask(stream)? {
+        bail!("somebody who may not");
+    }
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut word = String::new();
@@ -113,7 +138,7 @@ fn ask(path: &Path, word: &str) -> Result<Option<Tunnel>> {
             return Ok(None);
         }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            bail!("only root and the group {GROUP} may ask {}", path.display());
+            bail!("{}: {FORBIDDEN}", path.display());
         }
         Err(error) => return Err(error).with_context(|| format!("cannot ask {}", path.display())),
     };

@@ -50,6 +50,16 @@ pub(super) fn groups(user: &User) -> io::Result<Vec<u32>> {
     Ok(groups)
 }
 
+/// Whether a user is in a group, by its first or by another.
+///
+/// # Errors
+/// What the system says if it cannot be asked.
+pub fn is_member(uid: u32, group: u32) -> io::Result<bool> {
+    let Some(name) = sys::user::name(uid)? else { return Ok(false) };
+    let Some(found) = sys::user::by_name(&name)? else { return Ok(false) };
+    Ok(sys::user::groups(&name, found.gid)?.contains(&group))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +69,13 @@ mod tests {
         let root = User { uid: 0, gid: 0, name: "root".to_owned() };
         assert_eq!(user("root").unwrap(), Some(root));
         assert_eq!(group("root").unwrap(), Some(0));
+    }
+
+    #[test]
+    fn root_is_in_its_own_group_and_nobody_in_one_that_nobody_has() {
+        assert!(is_member(0, 0).unwrap());
+        assert!(!is_member(0, u32::MAX - 7).unwrap());
+        assert!(!is_member(u32::MAX - 7, 0).unwrap(), "a number without a name");
     }
 
     #[test]
