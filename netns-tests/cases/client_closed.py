@@ -1,11 +1,12 @@
 """adit's kill switch and DNS, also after kill -9: by capture, and by what is in resolv.conf."""
 import os
-import shutil
 
 from lab.capture import Capture
 from lab.case import case
 from lab.client import Client, profile
+from lab.etc import own
 from lab.frame import parse_udp
+from lab.resolved import STUB, Resolved
 from lab.site import PORT, wired
 from lab.traffic import Marker, ping
 from lab.wait import until
@@ -110,11 +111,7 @@ def kill_switch_by_itself(net):
 
 def own_resolv_conf(host, text):
     """Gives a host a resolv.conf of its own; the path to look at."""
-    folder = f"/etc/netns/{host.netns}"
-    os.makedirs(folder)
-    host.net.stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    with open(f"{folder}/resolv.conf", "w") as file:
-        file.write(text)
+    own(host, "resolv.conf", text)
     return lambda: host.run("cat", "/etc/resolv.conf")
 
 
@@ -163,22 +160,48 @@ def dns_after_all_were_killed(net, mend):
     assert shown() == PLAIN
 
 
-#   a: adit up with DNS, where systemd-resolved keeps the names: a mock of its program
+#   a: adit up with DNS, where systemd-resolved keeps the names
 @case()
 def dns_by_resolved(net):
-    """Where systemd-resolved keeps the names, it is told of the link's servers and domains, and resolv.conf is left."""
+    """Where systemd-resolved keeps the names, it is told by D-Bus of the link's servers and domains; resolv.conf is left."""
     pair, client = scene(net)
-    stub = "nameserver 127.0.0.53\n"
-    shown = own_resolv_conf(pair.left.host, stub)
-    folder, log = f"{client.folder}/bin", f"{client.folder}/told"
-    os.makedirs(folder)
-    with open(f"{folder}/resolvectl", "w") as file:
-        file.write(f"#!/bin/sh\necho \"$@\" >> {log}\n")
-    os.chmod(f"{folder}/resolvectl", 0o755)
-    env = {"PATH": f"{folder}:{os.environ['PATH']}"}
-    name = client.take_in(profile(pair, dns="10.9.0.2, corp.example"))
-    assert client.ctl("up", "--full-tunnel", env=env)[0] == 0
-    assert shown() == stub and client.status()["dns_keeper"] == "resolved"
+    resolved = Resolved(pair.left.host, client.folder)
+    name = client.take_in(profile(pair, dns="10.9.0.2, fd09::2, corp.example"))
+    servers = [[2, [10, 9, 0, 2]], [10, [0xfd, 9, *[0] * 13, 2]]]
+    for words, domains, default in (((), [["corp.example", False]], False),
+                                    (("--full-tunnel",), [["corp.example", False], [".", True]], True)):
+        already = len(resolved.told())
+        assert client.ctl("up", *words, env=resolved.env)[0] == 0
+        index = int(pair.left.host.run("cat", f"/sys/class/net/{name}/ifindex"))
+        assert pair.left.host.run("cat", "/etc/resolv.conf") == STUB and client.status()["dns_keeper"] == "resolved"
+        assert resolved.told()[already:] == [["SetLinkDNS", "ia(iay)", index, servers],
+                                             ["SetLinkDomains", "ia(sb)", index, domains],
+                                             ["SetLinkDefaultRoute", "ib", index, default]], resolved.told()
+        assert client.ctl("down", env=resolved.env)[0] == 0
+
+
+#   a: adit up with DNS, where systemd-resolved refuses
+@case()
+def dns_refused_by_resolved(net):
+    """What systemd-resolved refuses is taken back and told; the tunnel is up."""
+    pair, client = scene(net)
+    resolved = Resolved(pair.left.host, client.folder, refuses="SetLinkDomains")
+    client.take_in(profile(pair, dns="10.9.0.2, corp.example"))
+    client.ctl("up", env=resolved.env)
+    assert [told[0] for told in resolved.told()] == ["SetLinkDNS", "SetLinkDomains", "RevertLink"], resolved.told()
+    status = client.status()
+    assert status["state"] == "connected" and "SetLinkDomains" in status["problems"][0], status
+    assert "no such link" in status["problems"][0] and pair.left.host.run("cat", "/etc/resolv.conf") == STUB, status
+
+
+#   a: adit up with DNS, a stub behind which nobody is
+@case()
+def dns_without_resolved(net):
+    """Where a stub is named and nobody is on the bus, resolv.conf itself is written, and put back."""
+    pair, client = scene(net)
+    shown = own_resolv_conf(pair.left.host, STUB)
+    client.take_in(profile(pair, dns="10.9.0.2"))
+    assert client.ctl("up", env={"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nowhere"})[0] == 0
+    assert "nameserver 10.9.0.2" in shown() and client.status()["dns_keeper"] == "file"
     client.ctl("down")
-    with open(log) as file:
-        assert file.read() == f"dns {name} 10.9.0.2\ndomain {name} corp.example ~.\ndefault-route {name} yes\nrevert {name}\n"
+    assert shown() == STUB

@@ -1,12 +1,12 @@
 """adit, the client: from a wg-quick file to a tunnel, and back; its words when there is none."""
 import json
 import os
-import shutil
 import time
 
 from lab.case import case
 from lab.client import Client, profile
 from lab.daemon import gateway
+from lab.etc import own
 from lab.namespace import pids
 from lab.site import wired
 from lab.traffic import ping, reaches
@@ -126,13 +126,9 @@ def roams(net):
 def name_of_the_gateway(net):
     """A gateway by its name, which leads elsewhere later: it is looked up again when nobody answers."""
     pair, client = scene(net)
-    hosts = f"/etc/netns/{pair.left.host.netns}"
-    os.makedirs(hosts)
-    net.stack.callback(shutil.rmtree, hosts, ignore_errors=True)
 
     def leads_to(address):
-        with open(f"{hosts}/hosts", "w") as file:
-            file.write(f"127.0.0.1 localhost\n{address} gate.test\n")
+        own(pair.left.host, "hosts", f"127.0.0.1 localhost\n{address} gate.test\n")
     leads_to("192.0.2.99")
     client.take_in(profile(pair, endpoint="gate.test:51820", keepalive=1))
     code, output = client.ctl("up", "--wait", "1")

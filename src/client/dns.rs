@@ -1,8 +1,7 @@
 //! The site's name servers: told to whoever keeps this machine's, and taken back.
 //!
-//! 1. systemd-resolved, if `/etc/resolv.conf` leads to it: it asks each link's servers for that link's domains. It is spoken
-//!    to by its own `resolvectl`, which comes with it and calls its D-Bus interface: a D-Bus library would bring some forty
-//!    crates and a second runtime into a process of root's, for three calls. It forgets a link's servers with the link.
+//! 1. systemd-resolved, if `/etc/resolv.conf` leads to it and it is on the system's bus: it asks each link's servers for that
+//!    link's domains. It forgets a link's servers with the link.
 //! 2. resolvconf, as wg-quick does.
 //! 3. `/etc/resolv.conf` itself. What was there is kept beside the profiles, on the disk: after a crash it is put back by the
 //!    process that watches, or by the next `adit up` or `adit down`, even after a reboot. What somebody else has written
@@ -19,6 +18,10 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::places;
+use crate::net::link;
+use resolved::Resolved;
+
+mod resolved;
 
 /// The first line of a resolv.conf of ours.
 const OURS: &str = "# made by adit; `adit down` puts back what was here";
@@ -57,6 +60,8 @@ pub(super) struct System {
     pub(super) saved: PathBuf,
     /// Folders of programs.
     pub(super) programs: Vec<PathBuf>,
+    /// The address of the bus; the system's if there is none.
+    pub(super) bus: Option<String>,
 }
 
 /// What was in the file.
@@ -78,7 +83,7 @@ impl System {
         // A user's path may lack those of root.
         let programs =
             std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from)).collect();
-        Self { file: "/etc/resolv.conf".into(), saved, programs }
+        Self { file: "/etc/resolv.conf".into(), saved, programs, bus: None }
     }
 
     /// Tells this machine's keeper of names the servers of a tunnel.
@@ -86,8 +91,9 @@ impl System {
     /// # Errors
     /// In words; then nothing was changed.
     pub(super) fn lay(&self, tunnel: &str, wanted: Wanted<'_>) -> Result<Keeper> {
-        if self.is_resolved() && self.program("resolvectl").is_some() {
-            return self.tell_resolved(tunnel, wanted).map(|()| Keeper::Resolved);
+        if let Some(resolved) = self.is_resolved().then(|| self.resolved()).flatten() {
+            let link = link::find(tunnel).with_context(|| format!("cannot find {tunnel}"))?;
+            return resolved.tell(link.index, wanted).map(|()| Keeper::Resolved);
         }
         if self.program("resolvconf").is_some() {
             let text = text(wanted);
@@ -105,8 +111,12 @@ impl System {
     /// In words.
     pub(super) fn take_back(&self, tunnel: &str, keeper: Keeper) -> Result<()> {
         match keeper {
-            // It may have forgotten the link already.
-            Keeper::Resolved => drop(self.call("resolvectl", &["revert", tunnel], "")),
+            // It has forgotten a link that is gone.
+            Keeper::Resolved => {
+                if let (Ok(link), Some(resolved)) = (link::find(tunnel), self.resolved()) {
+                    resolved.forget(link.index)?;
+                }
+            }
             Keeper::Resolvconf => self.call("resolvconf", &["-d", &self.record(tunnel), "-f"], "")?,
             Keeper::File => drop(self.restore(Some(tunnel))?),
         }
@@ -152,30 +162,8 @@ impl System {
         servers.any(|server| STUBS.contains(&server))
     }
 
-    fn tell_resolved(&self, tunnel: &str, wanted: Wanted<'_>) -> Result<()> {
-        let told = self.tell_resolved_all(tunnel, wanted);
-        if told.is_err() {
-            let _ = self.call("resolvectl", &["revert", tunnel], "");
-        }
-        told
-    }
-
-    fn tell_resolved_all(&self, tunnel: &str, wanted: Wanted<'_>) -> Result<()> {
-        let servers: Vec<_> = wanted.servers.iter().map(ToString::to_string).collect();
-        let mut words = vec!["dns", tunnel];
-        words.extend(servers.iter().map(String::as_str));
-        self.call("resolvectl", &words, "")?;
-        let mut domains: Vec<_> = wanted.search.iter().map(String::as_str).collect();
-        if wanted.all {
-            // The root as a routing domain: everything is asked of this link.
-            domains.push("~.");
-        }
-        if !domains.is_empty() {
-            self.call("resolvectl", &[["domain", tunnel].as_slice(), &domains].concat(), "")?;
-        }
-        // Without domains it is asked for what no other link claims.
-        let default = if wanted.all || wanted.search.is_empty() { "yes" } else { "no" };
-        self.call("resolvectl", &["default-route", tunnel, default], "")
+    fn resolved(&self) -> Option<Resolved> {
+        Resolved::find(self.bus.as_deref())
     }
 
     fn write(&self, tunnel: &str, wanted: Wanted<'_>) -> Result<()> {
