@@ -11,18 +11,20 @@
 //! ```
 //!
 //! Attacks avoided: guessing (256-bit tokens, kept as digests; failures of a source are counted), using a token twice,
-//! repeating an enrolment with another's key, an expired or revoked certificate, a lease that outlives its certificate, and
-//! bodies that are too large or too slow,
-//! and crowds of connections. It is spoken inside TLS 1.3 alone, with X25519MLKEM768 preferred: the answer holds the preshared
-//! key.
+//! repeating an enrolment with another's key, an expired or revoked certificate, one that is revoked between the handshake and
+//! the lease, a lease that outlives its certificate, a revocation list that was taken away, asking without proof who has a
+//! lease or whose a key is, bodies and handshakes that are too large or too slow, and crowds of connections. It is spoken
+//! inside TLS 1.3 alone, with X25519MLKEM768 preferred: the answer holds the preshared key.
 
 mod certificates;
 mod crowd;
 mod http;
 mod invitation;
 mod limits;
+mod marks;
 mod material;
 mod message;
+mod naming;
 mod problem;
 mod server;
 #[cfg(test)]
@@ -33,6 +35,7 @@ pub use invitation::{Fingerprint, Invitation};
 pub use limits::Limits;
 pub use material::{Material, Paths, Stamp};
 pub use message::{Answer, Call, Gateway, LARGEST, Request};
+pub use naming::Naming;
 pub use problem::Problem;
-pub use server::{Peers, Server, Serving};
+pub use server::{Lost, Patience, Peers, Server, Serving};
 pub use service::{Caller, Certificate, Granted, Service, Standing, Terms};

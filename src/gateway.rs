@@ -24,6 +24,7 @@ mod memory;
 mod network;
 mod overview;
 mod plan;
+mod refusals;
 mod reload;
 mod resolver;
 mod signals;
@@ -50,6 +51,7 @@ pub use start::run;
 use self::clients::RemoteAccess;
 use self::guards::Guards;
 use self::links::Lost;
+use self::refusals::Refusals;
 use self::resolver::Resolver;
 use self::upkeep::Upkeep;
 use self::watchdog::Watchdog;
@@ -73,6 +75,8 @@ struct Gateway {
     links: BTreeMap<String, Encryptor>,
     /// What clients of tunnels get leases from.
     clients: BTreeMap<String, RemoteAccess>,
+    /// Where it is told whom they refuse.
+    refusals: Refusals,
     /// Of every Ethernet link that an encrypted one uses, or used when it was lost.
     guards: Guards,
     upkeep: Upkeep,

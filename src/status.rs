@@ -180,6 +180,12 @@ pub struct Clients {
     pub granted: u64,
     /// Requests refused since the start.
     pub refused: u64,
+    /// The same by the word that the API gives for each.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
+    /// Connections since the start that ended without an answer, by why: `crowd`, `handshake`, `slow`, `broken`.
+    #[serde(default)]
+    pub lost: BTreeMap<String, u64>,
     /// Leases that ran out since the start.
     pub expired: u64,
     /// Leases that were ended since the start: by an operator, or because a certificate was revoked.

@@ -65,6 +65,8 @@ pub enum What {
 
 /// By which way it was asked for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+    /// A client was refused.
+    ClientRefused,
 pub enum Via {
     /// The admin socket.
     #[serde(rename = "write.sock")]
@@ -79,6 +81,9 @@ pub enum Via {
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+    /// The API that clients get their leases by.
+    #[serde(rename = "enrolment")]
+    Enrolment,
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is about to be tried. Another line tells the result; without one the daemon ended over it.

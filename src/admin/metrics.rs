@@ -206,6 +206,20 @@ impl Metrics {
             "Requests of clients that were refused",
             each(|it| it.refused),
         )?;
+        let by = |of: fn(&Clients) -> &BTreeMap<String, u64>| {
+            clients.iter().flat_map(move |(name, it)| {
+                let count = |(why, count): (&String, &u64)| {
+                    (vec![("tunnel", name.clone()), ("reason", why.clone())], Value::Whole(*count))
+                };
+                of(it).iter().map(count)
+            })
+        };
+        out.counter("adit_client_refusals", "The same by reason", by(|it| &it.refusals))?;
+        out.counter(
+            "adit_client_connections_lost",
+            "Connections to the enrolment API that ended without an answer, by reason",
+            by(|it| &it.lost),
+        )?;
         out.counter("adit_client_leases_expired", "Leases that ran out", each(|it| it.expired))?;
         out.counter(
             "adit_client_leases_ended",

@@ -14,6 +14,7 @@ use super::file::{Context, path};
 use super::table::{Table, Value};
 use super::unique::Unique;
 use super::{EndpointName, Wireguard};
+use crate::enrolment::Naming;
 
 /// `[clients.NAME]`
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Clients {
     pub authorities: Option<PathBuf>,
     /// `revocation_files`, or that of `pki`.
     pub revoked: Vec<PathBuf>,
+    /// `identity`: which name of a certificate is the client's.
+    pub naming: Naming,
     /// `pool`: what addresses are given out.
     pub pool: Pool,
     /// `routes` that clients are told.
@@ -112,6 +115,10 @@ fn table_of_clients<'a>(
         context,
     );
     let (authorities, revoked) = authorities(&mut table, context);
+    let naming = table
+        .value("identity")
+        .and_then(|value| value.parsed(Naming::ALLOWED, |text| text.parse().ok()))
+        .unwrap_or_default();
     let pool = pool(&mut table, tunnel);
     let routes = prefixes(&mut table, "routes");
     if routes.is_none() {
@@ -139,6 +146,7 @@ fn table_of_clients<'a>(
         private_key: private_key?,
         authorities,
         revoked,
+        naming,
         pool: pool?,
         access: access.unwrap_or_else(|| routes.clone()),
         routes,

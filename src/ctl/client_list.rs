@@ -1,5 +1,7 @@
 //! What the status tells of clients.
 
+use std::collections::BTreeMap;
+
 use super::paint::escape;
 use super::render::Text;
 use crate::status::Clients;
@@ -15,5 +17,15 @@ pub(super) fn show(text: &mut Text, name: &str, clients: &Clients) {
     if granted + refused + expired + ended > 0 {
         let counts = format!("{granted} granted, {refused} refused, {expired} expired, {ended} ended");
         text.field("since the start", &counts);
+    }
+    let each = |all: &BTreeMap<String, u64>| {
+        let counts = all.iter().filter(|(_, count)| **count > 0);
+        counts.map(|(word, count)| format!("{count} {}", escape(word))).collect::<Vec<_>>().join(", ")
+    };
+    for (key, all) in [("refused for", &clients.refusals), ("connections lost", &clients.lost)] {
+        let counts = each(all);
+        if !counts.is_empty() {
+            text.field(key, &counts);
+        }
     }
 }

@@ -10,7 +10,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::material::{Chain, short};
+use super::marks;
+use super::naming::Naming;
 use super::problem::Problem;
 use super::service::{Certificate, Standing};
 use crate::store::Wall;
@@ -21,32 +22,42 @@ use crate::tls::clients::Verifier;
 pub(super) struct Judge {
     chain: Arc<Verifier>,
     strict: Arc<Verifier>,
+    naming: Naming,
+    /// Whether the lists are those of now. If they cannot be read, nobody can tell who was revoked.
+    current: bool,
 }
 
 impl Judge {
     /// `chain` looks at signatures alone, `strict` at revocation lists too.
-    pub(super) fn new(chain: Arc<Verifier>, strict: Arc<Verifier>) -> Self {
-        Self { chain, strict }
+    pub(super) fn new(chain: Arc<Verifier>, strict: Arc<Verifier>, naming: Naming) -> Self {
+        Self { chain, strict, naming, current: true }
     }
 
-    /// What matters of a certificate that came through the handshake.
-    pub(super) fn judge(&self, chain: Chain<'_>, now: Wall) -> Result<Certificate, Problem> {
+    /// The same one once its files cannot be read: it lets nobody in, and tells why.
+    pub(super) fn closed(&self) -> Self {
+        Self { current: false, ..self.clone() }
+    }
+
+    /// When the first revocation list ends, in seconds since 1970.
+    pub(super) fn until(&self) -> Option<Wall> {
+        self.strict.until().and_then(|until| until.try_into().ok())
+    }
+
+    /// What matters of a certificate that came through the handshake, the client's own first.
+    pub(super) fn judge(&self, chain: &[CertificateDer<'_>], now: Wall) -> Result<Certificate, Problem> {
         let (leaf, above) = chain.split_first().ok_or(Problem::NoProof)?;
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|_| Problem::CertificateName)?;
-        let mut names = parsed.subject().iter_common_name();
-        // Of two names nobody could say which was meant.
-        let (name, None) = (names.next(), names.next()) else { return Err(Problem::CertificateName) };
-        let name = name.and_then(|name| name.as_str().ok()?.parse().ok());
-        let validity = parsed.validity();
+        let identity = self.naming.read(leaf)?;
+        let unnamed = |_| Problem::CertificateName(self.naming);
+        let validity = X509Certificate::from_der(leaf).map_err(unnamed)?.1.validity().clone();
         let seconds = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
         let standing = match self.strict.verify_client_cert(leaf, above, within(leaf, now)) {
-            Ok(_) => Standing::Good,
+            Ok(_) if self.current => Standing::Good,
             Err(Error::InvalidCertificate(CertificateError::Revoked)) => Standing::Revoked,
-            Err(_) => Standing::Unknown,
+            Ok(_) | Err(_) => Standing::Unknown,
         };
         Ok(Certificate {
-            identity: name.ok_or(Problem::CertificateName)?,
-            serial: short(parsed.raw_serial()).to_vec(),
+            identity,
+            marks: marks::of_chain(chain),
             not_before: seconds(validity.not_before),
             // The second in which it ends is one of its own.
             not_after: seconds(validity.not_after).saturating_add(1),

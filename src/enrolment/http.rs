@@ -1,6 +1,5 @@
 //! From a request of HTTP to the answer.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,31 +12,28 @@ use tokio::time::timeout;
 
 use super::message::{Answer, Call, LARGEST};
 use super::problem::Problem;
-use super::server::Shared;
-use super::service::{Caller, Service};
+use super::server::{Remote, Serving, Shared};
+use super::service::Caller;
 use crate::clock;
+use crate::store::Identity;
 
-/// How long a client may take for the body of its request.
-const BODY: Duration = Duration::from_secs(10);
 /// How long the store may take.
 const STORE: Duration = Duration::from_secs(10);
 
 /// Answers one request.
 pub(super) async fn answer(
     request: Request<Incoming>,
-    source: IpAddr,
-    caller: Arc<Result<Caller, Problem>>,
-    service: Arc<Service>,
-    shared: Arc<Shared>,
+    remote: &Remote,
+    shared: &Arc<Shared>,
 ) -> Response<Full<Bytes>> {
-    let peers = shared.peers.clone();
-    match handle(request, &caller, &service, &shared).await {
+    let mut name = None;
+    match handle(request, remote, shared, &mut name).await {
         Ok(answer) => match serde_json::to_vec(&answer) {
             Ok(body) => response(StatusCode::OK, body),
             Err(_) => problem(&Problem::Unavailable),
         },
         Err(refused) => {
-            peers.refused(source, &refused);
+            shared.peers.refused(remote.source, name.as_ref(), &refused);
             problem(&refused)
         }
     }
@@ -45,24 +41,29 @@ pub(super) async fn answer(
 
 async fn handle(
     request: Request<Incoming>,
-    caller: &Result<Caller, Problem>,
-    service: &Service,
-    shared: &Shared,
+    remote: &Remote,
+    shared: &Arc<Shared>,
+    name: &mut Option<Identity>,
 ) -> Result<Answer, Problem> {
-    let call = match (request.method(), request.uri().path()) {
-        (&Method::POST, "/v1/enrol") => Call::Enrol,
-        (&Method::POST, "/v1/renew") => Call::Renew,
-        _ => return Err(Problem::NoSuchCall),
-    };
-    let body = timeout(BODY, Limited::new(request.into_body(), LARGEST).collect()).await;
-    let body = body.map_err(|_| Problem::TooSlow)?.map_err(|_| Problem::TooLarge)?.to_bytes();
-    let caller = caller.as_ref().map_err(Clone::clone)?;
+    // Once for each request: a connection may be older than a revocation.
+    let serving = shared.serving();
+    let service = &serving.service;
+    service.check(remote.source, clock::now())?;
+    let read = read(request, shared.patience.body).await;
+    let (call, body) = read.inspect_err(|problem| service.count(remote.source, problem, clock::now()))?;
+    let caller = caller(remote, &shared.serving())?;
+    *name = caller.certificate.as_ref().map(|certificate| certificate.identity.clone());
     let (send, receive) = oneshot::channel();
-    let peers = shared.peers.clone();
-    service.handle(call, &body, caller, clock::both(), move |result| {
-        let answer = result.map(|(answer, lease, before)| {
-            peers.granted(&lease, before);
-            answer
+    let for_it = shared.clone();
+    service.handle(call, &body, &caller, clock::both(), move |result| {
+        let answer = result.and_then(|(answer, lease, before)| {
+            for_it.peers.granted(&lease, before);
+            // Lists are read before leases are looked through: one that is granted after that is found here.
+            if for_it.serving().material.is_revoked(&lease.certificate) {
+                for_it.peers.revoked_meanwhile();
+                return Err(Problem::CertificateRevoked);
+            }
+            Ok(answer)
         });
         // The client may have gone; its lease stays.
         drop(send.send(answer));
@@ -73,7 +74,27 @@ async fn handle(
     }
 }
 
+/// What is asked for, with its body.
+async fn read(request: Request<Incoming>, patience: Duration) -> Result<(Call, Bytes), Problem> {
+    let call = match (request.method(), request.uri().path()) {
+        (&Method::POST, "/v1/enrol") => Call::Enrol,
+        (&Method::POST, "/v1/renew") => Call::Renew,
+        _ => return Err(Problem::NoSuchCall),
+    };
+    let body = timeout(patience, Limited::new(request.into_body(), LARGEST).collect()).await;
+    let body = body.map_err(|_| Problem::TooSlow)?.map_err(|_| Problem::TooLarge)?;
+    Ok((call, body.to_bytes()))
+}
+
+/// Who asks, once its body is there.
+fn caller(remote: &Remote, serving: &Serving) -> Result<Caller, Problem> {
+    let judge = serving.material.judge.as_ref().filter(|_| !remote.chain.is_empty());
+    let certificate = judge.map(|judge| judge.judge(&remote.chain, clock::both().wall.as_secs()));
+    Ok(Caller { source: remote.source, certificate: certificate.transpose()? })
+}
+
 fn problem(problem: &Problem) -> Response<Full<Bytes>> {
+    let problem = problem.outward();
     let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = response(status, problem.body().into_bytes());
     if let Problem::TooMany(seconds) = problem {

@@ -119,4 +119,13 @@ mod tests {
         assert_eq!(shown.parse(), Ok(Fingerprint::of(b"abc")));
         assert!("BA:78".parse::<Fingerprint>().unwrap_err().contains("64 hexadecimal digits"));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_passed_on_is_read_or_refused(text in "\\PC{0,200}|adit-[0-9a-f]{60,68}([.][0-9a-fA-F:]{60,100})?") {
+            if let Some(invitation) = Invitation::from_text(&text) {
+                proptest::prop_assert!(Invitation::from_text(&invitation.to_text()).is_some());
+            }
+        }
+    }
 }

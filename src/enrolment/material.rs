@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::pki_types::CertificateDer;
-use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificates::{Judge, Presented};
 use super::invitation::Fingerprint;
+use super::marks::Revoked;
+use super::naming::Naming;
 use crate::store::Wall;
-use crate::tls::certificate::{self, Certificate, Findings};
+use crate::tls::certificate::{self, Certificate, Findings, Severity};
 use crate::tls::clients::{Files, Mode, Verifier};
 use crate::tls::policy::{Parts, Policy};
 use crate::tls::resolver::{Certificates, Resolver};
@@ -23,7 +24,7 @@ const ALPN: &[u8] = b"http/1.1";
 /// The largest file that is read, in bytes: a revocation list of a million entries.
 const LARGEST: u64 = 64 << 20;
 
-/// Which files there are.
+/// Which files there are, and what they are read for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Paths {
     /// The API's certificates in PEM.
@@ -34,7 +35,12 @@ pub struct Paths {
     pub authorities: Option<PathBuf>,
     /// Their revocation lists, in PEM or DER.
     pub revoked: Vec<PathBuf>,
+    /// Which name of a certificate is the client's.
+    pub naming: Naming,
 }
+
+/// How long files that do not change are believed, in seconds: what is to be known of them changes with the time.
+const BELIEVED: Wall = 3_600;
 
 /// What was made of them.
 #[derive(Debug)]
@@ -43,13 +49,26 @@ pub struct Material {
     pub(super) tls: Arc<ServerConfig>,
     /// For the certificates of clients.
     pub(super) judge: Option<Judge>,
-    /// Serial numbers that are revoked, without leading zeros, in ascending order.
-    revoked: Vec<Vec<u8>>,
-    /// The authority whose certificate is the last of the file.
-    authority: Option<Fingerprint>,
+    shown: Shown,
+    revoked: Revoked,
     /// What the operator should know.
     findings: Vec<String>,
+    /// Whether all files could be read.
+    whole: bool,
+    /// When it is to be made again, whether or not a file changed.
+    until: Wall,
 }
+
+/// What the API shows.
+#[derive(Clone, Debug)]
+struct Shown {
+    certificates: Arc<Resolver>,
+    /// The authority whose certificate is the last of the file.
+    authority: Option<Fingerprint>,
+}
+
+/// What lets clients in.
+type Entrance = (Option<Judge>, Revoked);
 
 impl Material {
     /// Reads the files at the time `now`.
@@ -57,55 +76,64 @@ impl Material {
     /// # Errors
     /// What is wrong, in words, with the files' names.
     pub fn load(paths: &Paths, now: Wall) -> Result<Self, String> {
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let named = |path: &Path, findings: &Findings| format!("{}: {findings}", path.display());
-        let (chain, key) = (read(&paths.certificate, false)?, read(&paths.private_key, true)?);
-        let key = zeroize::Zeroizing::new(key);
-        let shown = Certificate::load(certificate::Files { chain: &chain, key: &key, ocsp: None }, now);
-        let shown = shown.map_err(|wrong| named(&paths.certificate, &wrong))?;
         let mut findings = Vec::new();
-        note(&mut findings, &paths.certificate, shown.findings());
-        let lists: Vec<_> = paths.revoked.iter().map(|path| read(path, false)).collect::<Result<_, _>>()?;
-        let judge = match &paths.authorities {
-            None => None,
-            Some(path) => {
-                let authorities = read(path, false)?;
-                let load = |lists: &[Vec<u8>]| {
-                    let files = Files {
-                        authorities: &authorities,
-                        revoked: lists,
-                        allow: Vec::new(),
-                        mode: Mode::Optional,
-                    };
-                    Verifier::load(files, Policy::Modern, now).map_err(|wrong| named(path, &wrong))
-                };
-                let (chain, _) = load(&[])?;
-                let (strict, found) = load(&lists)?;
-                note(&mut findings, path, &found);
-                Some(Judge::new(chain, strict))
-            }
-        };
+        let shown = shown(paths, now, &mut findings)?;
+        let entrance = entrance(paths, now, &mut findings)?;
+        Self::assemble(shown, entrance, findings, true, now)
+    }
+
+    /// Reads the files again. What cannot be read is told: the API's own certificate stays the one of before, but the
+    /// certificates of clients let nobody in until it can be told which of them were revoked.
+    ///
+    /// # Errors
+    /// TLS cannot be configured by it.
+    pub fn again(&self, paths: &Paths, now: Wall) -> Result<Self, String> {
+        let (mut findings, mut wrong) = (Vec::new(), Vec::new());
+        let shown = shown(paths, now, &mut findings).unwrap_or_else(|why| {
+            wrong.push(format!("{why}; the certificate of before is shown"));
+            self.shown.clone()
+        });
+        let entrance = entrance(paths, now, &mut findings).unwrap_or_else(|why| {
+            wrong.push(format!("{why}; until it can be read no certificate of a client lets anybody in"));
+            (self.judge.as_ref().map(Judge::closed), self.revoked.clone())
+        });
+        let whole = wrong.is_empty();
+        wrong.append(&mut findings);
+        Self::assemble(shown, entrance, wrong, whole, now)
+    }
+
+    fn assemble(
+        shown: Shown,
+        (judge, revoked): Entrance,
+        findings: Vec<String>,
+        whole: bool,
+        now: Wall,
+    ) -> Result<Self, String> {
         let parts = Parts {
-            certificates: Arc::new(Resolver::new(Certificates::new(vec![shown]))),
+            certificates: shown.certificates.clone(),
             clients: judge.as_ref().map(|judge| Arc::new(Presented::new(judge)) as _),
             tickets: None,
             alpn: vec![ALPN.to_vec()],
             key_log: None,
         };
         let server = Policy::Modern.server(parts).map_err(|error| error.to_string())?;
-        Ok(Self { tls: server.full_only, judge, revoked: serials(&lists), authority: authority(&chain), findings })
+        // The first second in which it has ended.
+        let ends = judge.as_ref().and_then(Judge::until).map(|until| until + 1);
+        let until = ends.filter(|ends| *ends > now).into_iter().chain([now + BELIEVED]).min();
+        let until = until.unwrap_or(now);
+        Ok(Self { tls: server.full_only, judge, shown, revoked, findings, whole, until })
     }
 
-    /// Whether a certificate of this serial number was revoked.
+    /// Whether a certificate was revoked that is [known by these marks](crate::store::Lease::certificate), or one above it.
     #[must_use]
-    pub fn is_revoked(&self, serial: &[u8]) -> bool {
-        self.revoked.binary_search_by(|revoked| revoked.as_slice().cmp(short(serial))).is_ok()
+    pub fn is_revoked(&self, marks: &[u8]) -> bool {
+        self.revoked.any(marks)
     }
 
     /// By what clients know the authority that signs the API's certificate, if that stands in its file.
     #[must_use]
     pub fn authority(&self) -> Option<Fingerprint> {
-        self.authority
+        self.shown.authority
     }
 
     /// What the operator should know, in words.
@@ -113,6 +141,51 @@ impl Material {
     pub fn findings(&self) -> &[String] {
         &self.findings
     }
+
+    /// Whether all files could be read.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether it is to be made again although no file has changed.
+    #[must_use]
+    pub fn is_stale(&self, now: Wall) -> bool {
+        now >= self.until
+    }
+}
+
+fn shown(paths: &Paths, now: Wall, findings: &mut Vec<String>) -> Result<Shown, String> {
+    let (chain, key) = (read(&paths.certificate, false)?, read(&paths.private_key, true)?);
+    let key = zeroize::Zeroizing::new(key);
+    let files = certificate::Files { chain: &chain, key: &key, ocsp: None };
+    let shown = Certificate::load(files, seconds(now)).map_err(|wrong| named(&paths.certificate, &wrong))?;
+    note(findings, &paths.certificate, shown.findings());
+    let certificates = Arc::new(Resolver::new(Certificates::new(vec![shown])));
+    Ok(Shown { certificates, authority: authority(&chain) })
+}
+
+fn entrance(paths: &Paths, now: Wall, findings: &mut Vec<String>) -> Result<Entrance, String> {
+    let lists: Vec<_> = paths.revoked.iter().map(|path| read(path, false)).collect::<Result<_, _>>()?;
+    let Some(path) = &paths.authorities else { return Ok((None, Revoked::default())) };
+    let authorities = read(path, false)?;
+    let load = |lists: &[Vec<u8>]| {
+        let files =
+            Files { authorities: &authorities, revoked: lists, allow: Vec::new(), mode: Mode::Optional };
+        Verifier::load(files, Policy::Modern, seconds(now)).map_err(|wrong| named(path, &wrong))
+    };
+    let (chain, _) = load(&[])?;
+    let (strict, found) = load(&lists)?;
+    note(findings, path, &found);
+    Ok((Some(Judge::new(chain, strict, paths.naming)), Revoked::of(&lists)))
+}
+
+fn seconds(now: Wall) -> i64 {
+    i64::try_from(now).unwrap_or(i64::MAX)
+}
+
+fn named(path: &Path, findings: &Findings) -> String {
+    format!("{}: {findings}", path.display())
 }
 
 impl Paths {
@@ -142,8 +215,10 @@ fn authority(chain: &[u8]) -> Option<Fingerprint> {
     (parsed.subject() == parsed.issuer()).then(|| Fingerprint::of(&last))
 }
 
+/// What is only worth knowing is no warning.
 fn note(findings: &mut Vec<String>, path: &Path, found: &Findings) {
-    findings.extend(found.iter().map(|finding| format!("{}: {}", path.display(), finding.text)));
+    let found = found.iter().filter(|finding| finding.severity != Severity::Note);
+    findings.extend(found.map(|finding| format!("{}: {}", path.display(), finding.text)));
 }
 
 fn read(path: &Path, secret: bool) -> Result<Vec<u8>, String> {
@@ -163,33 +238,3 @@ fn read(path: &Path, secret: bool) -> Result<Vec<u8>, String> {
     }
     Ok(bytes)
 }
-
-/// The serial numbers on lists that were judged before.
-fn serials(lists: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    use rustls::pki_types::CertificateRevocationListDer;
-    use rustls::pki_types::pem::PemObject;
-    let mut serials = Vec::new();
-    for bytes in lists {
-        let pem: Vec<_> =
-            CertificateRevocationListDer::pem_slice_iter(bytes).filter_map(Result::ok).collect();
-        let whole = CertificateRevocationListDer::from(bytes.as_slice());
-        for list in if pem.is_empty() { vec![whole] } else { pem } {
-            if let Ok((_, list)) = CertificateRevocationList::from_der(&list) {
-                serials
-                    .extend(list.iter_revoked_certificates().map(|entry| short(entry.raw_serial()).to_vec()));
-            }
-        }
-    }
-    serials.sort_unstable();
-    serials.dedup();
-    serials
-}
-
-/// A number without leading zeros, which one encoder writes and another does not.
-pub(super) fn short(serial: &[u8]) -> &[u8] {
-    let zeros = serial.iter().take_while(|byte| **byte == 0).count();
-    serial.get(zeros..).unwrap_or_default()
-}
-
-/// The certificates that a client presented, its own first.
-pub(super) type Chain<'a> = &'a [CertificateDer<'a>];

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Naming;
 use crate::store::{Error, Refusal};
 
 /// Why a request was not granted.
@@ -33,22 +34,20 @@ pub enum Problem {
     #[error("the certificate is that of another client")]
     CertificateOther,
     /// Nobody can tell whether the certificate was revoked.
-    #[error("the gateway's revocation list is missing or out of date; tell whoever runs it")]
+    #[error("the gateway's revocation list is missing, out of date, or cannot be read; tell whoever runs it")]
     RevocationUnknown,
-    /// The certificate's common name is none that a client can have.
+    /// The certificate has no such name that a client can have, or several.
     #[error(
-        "the certificate's common name cannot be that of a client: one of up to 64 letters, digits, and . _ - + @"
+        "the certificate names no client: exactly one {0} is expected, of up to 64 letters, digits, and . _ - + @, \
+         beginning with a letter or a digit"
     )]
-    CertificateName,
+    CertificateName(Naming),
     /// There is nothing else that could be asked for.
     #[error("there are POST /v1/enrol and POST /v1/renew")]
     NoSuchCall,
     /// The body did not come in time.
     #[error("the request did not come in time")]
     TooSlow,
-    /// The key is that of the gateway or of one of its fixed peers.
-    #[error("this key cannot be a client's; make a new one")]
-    KeyReserved,
     /// It is against the rules of the store.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -75,13 +74,13 @@ impl Problem {
             Self::Malformed(_) => 400,
             Self::TooMany(_) => 429,
             Self::NoProof => 401,
-            Self::KeyReserved | Self::Refused(Refusal::KeyTaken) => 409,
+            Self::Refused(Refusal::KeyTaken | Refusal::KeyReserved) => 409,
             Self::Unavailable | Self::RevocationUnknown | Self::Refused(Refusal::Full) => 503,
             Self::CertificateEarly(_)
             | Self::CertificateOver
             | Self::CertificateRevoked
             | Self::CertificateOther
-            | Self::CertificateName
+            | Self::CertificateName(_)
             | Self::Refused(_) => 403,
         }
     }
@@ -99,10 +98,9 @@ impl Problem {
             Self::CertificateRevoked => "certificate_revoked",
             Self::CertificateOther => "certificate_other",
             Self::RevocationUnknown => "revocation_unknown",
-            Self::CertificateName => "certificate_name",
+            Self::CertificateName(_) => "certificate_name",
             Self::NoSuchCall => "no_such_call",
             Self::TooSlow => "too_slow",
-            Self::KeyReserved => "key_reserved",
             Self::Unavailable => "unavailable",
             Self::Refused(refusal) => match refusal {
                 Refusal::UnknownToken => "unknown_token",
@@ -113,6 +111,7 @@ impl Problem {
                 Refusal::NeedsCertificate => "needs_certificate",
                 Refusal::NoLease => "no_lease",
                 Refusal::KeyTaken => "key_taken",
+                Refusal::KeyReserved => "key_reserved",
                 Refusal::Full => "full",
                 Refusal::Over => "over",
                 Refusal::NoIdentity => "no_identity",
@@ -127,17 +126,27 @@ impl Problem {
         serde_json::to_string(&body).unwrap_or_default()
     }
 
-    /// Whether it is counted against the source: what somebody who guesses runs into.
+    /// What whoever is refused is told. Somebody without proof does not learn who has a lease, or of which kind: a wrong name,
+    /// a wrong secret and a lease that is over are all the same.
+    #[must_use]
+    pub fn outward(&self) -> &Self {
+        let tells = matches!(self, Self::Refused(Refusal::WrongSecret | Refusal::NeedsCertificate));
+        if tells { &Self::Refused(Refusal::NoLease) } else { self }
+    }
+
+    /// Whether it is counted against the source. What is not is the gateway's own fault, or comes from machines that try again
+    /// by themselves with a certificate that was good once: behind one address there may be an office of them.
     pub(super) fn is_failure(&self) -> bool {
-        matches!(
-            self,
-            Self::Malformed(_)
-                | Self::TooLarge
-                | Self::NoProof
-                | Self::Refused(
-                    Refusal::UnknownToken | Refusal::UsedToken | Refusal::WrongSecret | Refusal::NoLease
-                )
-        )
+        match self {
+            Self::TooLarge | Self::Malformed(_) | Self::NoProof | Self::NoSuchCall | Self::TooSlow => true,
+            Self::CertificateOther => true,
+            Self::Refused(refusal) => !matches!(refusal, Refusal::Full | Refusal::Over),
+            Self::TooMany(_) | Self::Unavailable | Self::RevocationUnknown => false,
+            Self::CertificateEarly(_)
+            | Self::CertificateOver
+            | Self::CertificateRevoked
+            | Self::CertificateName(_) => false,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The API over HTTPS: one thread for all its clients. A connection carries one request.
+//! The API over HTTPS: one thread for all its clients.
 
 use std::convert::Infallible;
 use std::io;
@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -21,16 +22,29 @@ use super::crowd::Crowd;
 use super::http;
 use super::material::Material;
 use super::problem::Problem;
-use super::service::{Caller, Service};
-use crate::clock;
-use crate::store::Lease;
+use super::service::Service;
+use crate::store::{Identity, Lease};
 
-/// How long a client may take for its handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long it may take for the header of its request.
-const HEADER: Duration = Duration::from_secs(5);
-/// How long a connection lasts after its handshake.
-const WHOLE: Duration = Duration::from_secs(30);
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the handshake.
+    pub handshake: Duration,
+    /// For the header of a request, the time before it included.
+    pub header: Duration,
+    /// For its body.
+    pub body: Duration,
+    /// How long a connection lasts after its handshake, with all its requests.
+    pub whole: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { handshake: seconds(10), header: seconds(5), body: seconds(10), whole: seconds(30) }
+    }
+}
+
 /// Bytes of a request's header at most: hyper wants no less.
 const HEADER_MAX: usize = 8 << 10;
 /// How long is waited when no connection can be taken.
@@ -50,8 +64,27 @@ pub trait Peers: Send + Sync {
     /// granted, before the client is answered.
     fn granted(&self, lease: &Lease, before: Option<adit_noise::PublicKey>);
 
-    /// Somebody was refused.
-    fn refused(&self, source: IpAddr, problem: &Problem);
+    /// A lease was just granted whose certificate was revoked meanwhile: those that are revoked have to be looked for again.
+    fn revoked_meanwhile(&self);
+
+    /// Somebody was refused, who by a certificate has this name.
+    fn refused(&self, source: IpAddr, name: Option<&Identity>, problem: &Problem);
+
+    /// A connection ended without an answer.
+    fn lost(&self, source: IpAddr, why: Lost);
+}
+
+/// Why a connection ended without an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lost {
+    /// There were too many.
+    Crowd,
+    /// There was no TLS that could be agreed on, or a certificate of another authority.
+    Handshake,
+    /// The handshake, or what came after it, took too long.
+    Slow,
+    /// What came was no HTTP, or the client went away.
+    Broken,
 }
 
 /// The thread that serves. Dropping it ends that.
@@ -74,7 +107,22 @@ impl Drop for Server {
 pub(super) struct Shared {
     serving: Arc<ArcSwap<Serving>>,
     pub(super) peers: Arc<dyn Peers>,
+    pub(super) patience: Patience,
     crowd: Crowd,
+}
+
+impl Shared {
+    /// What is in use now.
+    pub(super) fn serving(&self) -> Arc<Serving> {
+        self.serving.load_full()
+    }
+}
+
+/// Who is at the other end of a connection.
+pub(super) struct Remote {
+    pub(super) source: IpAddr,
+    /// The certificates that it showed, its own first.
+    pub(super) chain: Vec<CertificateDer<'static>>,
 }
 
 impl Server {
@@ -86,6 +134,7 @@ impl Server {
         listeners: Vec<StdListener>,
         serving: Arc<ArcSwap<Serving>>,
         peers: Arc<dyn Peers>,
+        patience: Patience,
         every: Duration,
         tick: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
@@ -97,7 +146,7 @@ impl Server {
         };
         let listeners = listeners.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
         drop(within);
-        let shared = Arc::new(Shared { serving, peers, crowd: Crowd::default() });
+        let shared = Arc::new(Shared { serving, peers, patience, crowd: Crowd::default() });
         let (stop, stopped) = oneshot::channel();
         let run = move || run(&runtime, listeners, &shared, every, tick, stopped);
         let thread = std::thread::Builder::new().name("enrolment".to_owned()).spawn(run)?;
@@ -139,12 +188,14 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             Ok((stream, from)) => {
                 let source = from.ip().to_canonical();
                 let Some(place) = shared.crowd.enter(source) else {
-                    tracing::debug!("enrolment: {source}: too many connections");
+                    shared.peers.lost(source, Lost::Crowd);
                     continue;
                 };
                 let shared = shared.clone();
                 tokio::spawn(async move {
-                    connection(stream, source, &shared).await;
+                    if let Err(lost) = connection(stream, source, &shared).await {
+                        shared.peers.lost(source, lost);
+                    }
                     drop(place);
                 });
             }
@@ -157,28 +208,29 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn connection(stream: TcpStream, source: IpAddr, shared: &Arc<Shared>) {
-    let serving = shared.serving.load_full();
-    let accepted = timeout(HANDSHAKE, TlsAcceptor::from(serving.material.tls.clone()).accept(stream)).await;
-    let stream = match accepted {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!("enrolment: {source}: {error}"),
-        Err(_) => return tracing::debug!("enrolment: {source}: no handshake within {HANDSHAKE:?}"),
-    };
-    let chain = stream.get_ref().1.peer_certificates();
-    let certificate = serving.material.judge.as_ref().zip(chain);
-    let certificate = certificate.map(|(judge, chain)| judge.judge(chain, clock::both().wall.as_secs()));
-    let caller = certificate.transpose().map(|certificate| Caller { source, certificate });
-    let caller = Arc::new(caller);
+async fn connection(stream: TcpStream, source: IpAddr, shared: &Arc<Shared>) -> Result<(), Lost> {
+    let patience = shared.patience;
+    let acceptor = TlsAcceptor::from(shared.serving().material.tls.clone());
+    let accepted = timeout(patience.handshake, acceptor.accept(stream)).await;
+    let stream = accepted.map_err(|_| Lost::Slow)?.map_err(|error| {
+        tracing::debug!("enrolment: {source}: {error}");
+        Lost::Handshake
+    })?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let chain = chain.iter().map(|it| it.clone().into_owned()).collect();
+    let remote = Arc::new(Remote { source, chain });
     let answer = service_fn(|request| {
-        let (shared, service, caller) = (shared.clone(), serving.service.clone(), caller.clone());
-        async move { Ok::<_, Infallible>(http::answer(request, source, caller, service, shared).await) }
+        let (shared, remote) = (shared.clone(), remote.clone());
+        async move { Ok::<_, Infallible>(http::answer(request, &remote, &shared).await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER).keep_alive(false).max_buf_size(HEADER_MAX);
-    match timeout(WHOLE, builder.serve_connection(TokioIo::new(stream), answer)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("enrolment: {source}: {error}"),
-        Err(_) => tracing::debug!("enrolment: {source}: not done within {WHOLE:?}"),
+    builder.timer(TokioTimer::new()).header_read_timeout(patience.header).max_buf_size(HEADER_MAX);
+    match timeout(patience.whole, builder.serve_connection(TokioIo::new(stream), answer)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::debug!("enrolment: {source}: {error}");
+            Err(if error.is_timeout() { Lost::Slow } else { Lost::Broken })
+        }
+        Err(_) => Err(Lost::Slow),
     }
 }

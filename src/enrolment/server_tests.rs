@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use super::*;
 use crate::clock;
 use crate::pki::{Algorithm, Authority, Key, New, Purpose, Request as Wanted, Subject};
-use crate::store::{Change, Embedded, Lease, Pool, Range, Settings, Store, Token};
+use crate::store::{Change, Embedded, Identity, Lease, Pool, Range, Settings, Store, Token};
 use crate::test_folder::Folder;
 use crate::tls::policy::Policy;
 
@@ -26,6 +26,17 @@ use crate::tls::policy::Policy;
 struct Heard {
     granted: Mutex<Vec<Lease>>,
     refused: AtomicUsize,
+    meanwhile: AtomicUsize,
+    lost: Mutex<Vec<Lost>>,
+}
+
+impl Heard {
+    /// Waits until a connection ended like this.
+    fn wait_lost(&self, why: Lost) {
+        let there = || self.lost.lock().unwrap().contains(&why);
+        let found = (0..500).any(|_| there() || (std::thread::sleep(Duration::from_millis(10)), false).1);
+        assert!(found, "{why:?} in {:?}", self.lost.lock().unwrap());
+    }
 }
 
 impl Peers for Heard {
@@ -33,18 +44,34 @@ impl Peers for Heard {
         self.granted.lock().unwrap().push(lease.clone());
     }
 
-    fn refused(&self, _: IpAddr, _: &Problem) {
+    fn revoked_meanwhile(&self) {
+        self.meanwhile.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn refused(&self, _: IpAddr, _: Option<&Identity>, _: &Problem) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn lost(&self, _: IpAddr, why: Lost) {
+        self.lost.lock().unwrap().push(why);
     }
 }
 
 const HOST: &str = "vpn.example.org";
 const HOUR: Duration = Duration::from_secs(3_600);
+/// Short, but long enough for a busy machine.
+const PATIENCE: Patience = Patience {
+    handshake: Duration::from_secs(3),
+    header: Duration::from_secs(2),
+    body: Duration::from_secs(1),
+    whole: Duration::from_secs(6),
+};
 
 struct Site {
     folder: Folder,
     address: SocketAddr,
     store: Arc<Embedded>,
+    serving: Arc<ArcSwap<Serving>>,
     heard: Arc<Heard>,
     authority: Authority,
     key: Key,
@@ -73,8 +100,9 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Heard::default());
-        let server = Server::start(vec![listener], serving, heard.clone(), HOUR, || {}).unwrap();
-        Self { folder, address, store, heard, authority, key, _server: server }
+        let server =
+            Server::start(vec![listener], serving.clone(), heard.clone(), PATIENCE, HOUR, || {}).unwrap();
+        Self { folder, address, store, serving, heard, authority, key, _server: server }
     }
 
     /// A connection to the API, with the certificate of this name if there is one.
@@ -103,16 +131,57 @@ impl Site {
     /// Asks; the status and the body of the answer.
     fn ask(&self, certificate: Option<&str>, path: &str, body: &str) -> (u16, serde_json::Value) {
         let mut stream = self.connect(certificate);
-        let request =
-            format!("POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        // Whoever ends a connection without telling is a TLS library's concern.
-        let _ = stream.read_to_string(&mut answer);
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect(&answer);
+        let answer = request(&mut stream, path, body);
         assert_eq!(stream.conn.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519MLKEM768);
-        (status, serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
+        answer
     }
+
+    fn invite(&self, name: &str) -> String {
+        let (token, now) = (Token::random().unwrap(), clock::both().wall.as_secs());
+        let change =
+            Change::Invite { token: token.digest(), identity: name.parse().unwrap(), until: now + 60 };
+        self.store.apply(change, now).unwrap();
+        format!(r#"{{"public_key":"{}","token":"{}"}}"#, key(), *token.to_text())
+    }
+
+    fn revoke(&self, name: &str) {
+        let signer = self.authority.unlock(&self.key, OffsetDateTime::now_utc()).unwrap();
+        let found = self.authority.find(name).unwrap();
+        let serials: Vec<_> = found.into_iter().map(|it| it.certificate.serial).collect();
+        signer.revoke(&serials, crate::pki::Reason::default(), 24 * HOUR).unwrap();
+    }
+
+    /// Has the files read again.
+    fn read_again(&self) {
+        let before = self.serving.load_full();
+        let material =
+            before.material.again(&paths(self.folder.path()), clock::both().wall.as_secs()).unwrap();
+        self.serving
+            .store(Arc::new(Serving { material: Arc::new(material), service: before.service.clone() }));
+    }
+}
+
+type Tls = StreamOwned<ClientConnection, TcpStream>;
+
+/// Asks once; the connection is as good as before.
+fn request(stream: &mut Tls, path: &str, body: &str) -> (u16, serde_json::Value) {
+    let length = body.len();
+    let request = format!("POST {path} HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(request.as_bytes()).unwrap();
+    answer(stream)
+}
+
+fn answer(stream: &mut Tls) -> (u16, serde_json::Value) {
+    let (mut text, mut byte) = (String::new(), [0]);
+    while !text.ends_with("\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after {text:?}"));
+        text.push(char::from(byte[0]));
+    }
+    let head = text.to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+    let mut body = vec![0; length.expect(&text)];
+    stream.read_exact(&mut body).unwrap();
+    (text.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_slice(&body).unwrap())
 }
 
 fn paths(folder: &Path) -> Paths {
@@ -121,6 +190,7 @@ fn paths(folder: &Path) -> Paths {
         private_key: folder.join("gw.key"),
         authorities: Some(folder.join("pki/ca.pem")),
         revoked: vec![folder.join("pki/crl.pem")],
+        naming: Naming::CommonName,
     }
 }
 
@@ -163,13 +233,10 @@ fn a_certificate_names_its_client_and_one_that_was_revoked_is_told_so() {
     let (status, answer) = site.ask(Some("bob"), "/v1/enrol", &body);
     assert_eq!((status, answer["identity"].as_str()), (200, Some("bob")), "{answer}");
     let lease = site.heard.granted.lock().unwrap()[0].clone();
-    let signer = site.authority.unlock(&site.key, OffsetDateTime::now_utc()).unwrap();
-    let serials: Vec<_> =
-        site.authority.find("bob").unwrap().into_iter().map(|it| it.certificate.serial).collect();
-    signer.revoke(&serials, crate::pki::Reason::default(), 24 * HOUR).unwrap();
+    site.revoke("bob");
     let paths = paths(site.folder.path());
     let material = Material::load(&paths, clock::both().wall.as_secs()).unwrap();
-    assert!(material.is_revoked(&lease.certificate) && !material.is_revoked(&[7]));
+    assert!(material.is_revoked(&lease.certificate) && !material.is_revoked(&[7; 32]));
     let chain = CertificateDer::pem_file_iter(site.folder.path().join("bob.pem")).unwrap();
     let chain: Vec<_> = chain.map(Result::unwrap).collect();
     let judged = material.judge.unwrap().judge(&chain, clock::both().wall.as_secs()).unwrap();
@@ -191,15 +258,118 @@ fn what_is_too_large_or_something_else_is_refused_in_words() {
 }
 
 #[test]
-fn a_client_that_sends_no_header_is_let_go() {
+fn a_connection_carries_several_requests_each_judged_by_the_lists_of_its_time() {
+    let site = Site::new();
+    issue(&site.authority, &site.key, site.folder.path(), "bob", Purpose::Client);
+    let mut stream = site.connect(Some("bob"));
+    let body = format!(r#"{{"public_key":"{}"}}"#, key());
+    let (status, _) = request(&mut stream, "/v1/enrol", &body);
+    assert_eq!(status, 200);
+    assert_eq!(request(&mut stream, "/v1/renew", &body).0, 200);
+    site.revoke("bob");
+    site.read_again();
+    let (status, answer) = request(&mut stream, "/v1/renew", &body);
+    assert_eq!((status, answer["error"].as_str()), (403, Some("certificate_revoked")), "{answer}");
+}
+
+#[test]
+fn who_waits_with_the_body_until_the_certificate_is_revoked_gets_nothing() {
+    let site = Site::new();
+    issue(&site.authority, &site.key, site.folder.path(), "bob", Purpose::Client);
+    let mut stream = site.connect(Some("bob"));
+    let body = format!(r#"{{"public_key":"{}"}}"#, key());
+    let head = format!("POST /v1/enrol HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.flush().unwrap();
+    site.revoke("bob");
+    site.read_again();
+    stream.write_all(body.as_bytes()).unwrap();
+    assert_eq!(answer(&mut stream).1["error"], "certificate_revoked");
+    assert!(site.heard.granted.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_list_that_cannot_be_read_lets_no_certificate_in_and_tokens_as_ever() {
+    let site = Site::new();
+    issue(&site.authority, &site.key, site.folder.path(), "bob", Purpose::Client);
+    let list = site.folder.path().join("pki/crl.pem");
+    let kept = std::fs::read(&list).unwrap();
+    let body = format!(r#"{{"public_key":"{}"}}"#, key());
+    let ask = |certificate, body: &str| {
+        site.read_again();
+        let (status, answer) = site.ask(certificate, "/v1/enrol", body);
+        (status, answer["error"].as_str().unwrap_or_default().to_owned())
+    };
+    for damaged in [None, Some(&b"-----BEGIN X509 CRL-----\nhalf"[..])] {
+        match damaged {
+            None => std::fs::remove_file(&list).unwrap(),
+            Some(bytes) => std::fs::write(&list, bytes).unwrap(),
+        }
+        assert_eq!(ask(Some("bob"), &body), (503, "revocation_unknown".to_owned()));
+        let findings = site.serving.load().material.findings().join("\n");
+        assert!(findings.contains("no certificate of a client lets anybody in"), "{findings}");
+        assert_eq!(ask(None, &site.invite("alice")).0, 200);
+    }
+    std::fs::write(&list, kept).unwrap();
+    assert_eq!(ask(Some("bob"), &body).0, 200);
+    assert!(site.serving.load().material.is_whole());
+}
+
+#[test]
+fn whoever_has_no_proof_cannot_tell_who_has_a_lease() {
+    let site = Site::new();
+    assert_eq!(site.ask(None, "/v1/enrol", &site.invite("alice")).0, 200);
+    let secret = Token::random().unwrap();
+    let ask = |name: &str| {
+        let body =
+            format!(r#"{{"public_key":"{}","identity":"{name}","secret":"{}"}}"#, key(), *secret.to_text());
+        site.ask(None, "/v1/renew", &body)
+    };
+    let answer = ask("alice");
+    assert_eq!((answer.0, answer.1["error"].as_str()), (403, Some("no_lease")));
+    assert_eq!(answer, ask("nobody"));
+}
+
+#[test]
+fn who_is_slow_is_let_go_wherever_it_is() {
+    let site = Site::new();
+    // Nothing of a handshake; some of a header; none of a body.
+    let _silent = TcpStream::connect(site.address).unwrap();
+    let mut header = site.connect(None);
+    header.write_all(b"POST /v1/enrol HTTP/1.1\r\n").unwrap();
+    header.flush().unwrap();
+    let mut body = site.connect(None);
+    body.write_all(
+        format!("POST /v1/enrol HTTP/1.1\r\nhost: {HOST}\r\ncontent-length: 9\r\n\r\n{{").as_bytes(),
+    )
+    .unwrap();
+    let (status, answer) = answer(&mut body);
+    assert_eq!((status, answer["error"].as_str()), (408, Some("too_slow")), "{answer}");
+    let mut rest = Vec::new();
+    let _ = header.read_to_end(&mut rest);
+    assert!(rest.is_empty(), "a header that does not come has no answer");
+    site.heard.wait_lost(Lost::Slow);
+    assert_eq!(site.ask(None, "/v1/enrol", &site.invite("alice")).0, 200, "others are served");
+}
+
+#[test]
+fn what_is_neither_tls_nor_http_is_counted() {
+    let site = Site::new();
+    let mut stream = TcpStream::connect(site.address).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    site.heard.wait_lost(Lost::Handshake);
+    let mut stream = site.connect(None);
+    stream.write_all(&[0xff; 64]).unwrap();
+    stream.flush().unwrap();
+    site.heard.wait_lost(Lost::Broken);
+}
+
+#[test]
+fn asking_for_what_is_not_there_is_guessing_too() {
     let site = Site::new();
     let mut stream = site.connect(None);
-    stream.write_all(b"POST /v1/enrol HTTP/1.1\r\n").unwrap();
-    let begun = std::time::Instant::now();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let waited = begun.elapsed();
-    assert!((3..12).contains(&waited.as_secs()), "{waited:?}");
+    let words: Vec<_> = (0..12).map(|_| request(&mut stream, "/admin", "{}").1["error"].clone()).collect();
+    assert_eq!((&words[9], &words[11]), (&"no_such_call".into(), &"too_many".into()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use adit_noise::{Now, PresharedKey, PublicKey};
+use adit_noise::{Now, PresharedKey, PublicKey, Time};
 use zeroize::Zeroizing;
 
 use super::limits::Limits;
@@ -44,8 +44,8 @@ pub struct Caller {
 pub struct Certificate {
     /// Whom it names.
     pub identity: Identity,
-    /// Its serial number.
-    pub serial: Vec<u8>,
+    /// [What it is known by](Lease::certificate).
+    pub marks: Vec<u8>,
     /// When it begins.
     pub not_before: Wall,
     /// When it ends.
@@ -112,15 +112,14 @@ impl Service {
     ) {
         let (limits, source) = (Arc::clone(&self.limits), caller.source);
         let counted = move |result: Result<Granted, Problem>| {
-            if result.as_ref().is_err_and(Problem::is_failure) {
-                limits.lock().unwrap_or_else(PoisonError::into_inner).failed(source, now.mono);
+            if let Err(problem) = &result {
+                count(&limits, source, problem, now.mono);
             }
             answer(result);
         };
-        let allowed = self.limits.lock().unwrap_or_else(PoisonError::into_inner).check(source, now.mono);
         // What is over the limit is not looked at, and does not count: the limit would never end for whoever goes on.
-        if let Err(seconds) = allowed {
-            return counted(Err(Problem::TooMany(seconds)));
+        if let Err(problem) = self.check(source, now.mono) {
+            return counted(Err(problem));
         }
         let (enrol, renewal) = match self.decide(call, body, caller, now.wall.as_secs()) {
             Ok(decided) => decided,
@@ -130,6 +129,23 @@ impl Service {
         let wall = now.wall.as_secs();
         let done = move |done: Result<Done, Error>| counted(granted(done, &terms, renewal, wall));
         self.store.submit(Change::Enrol(enrol), wall, Box::new(done));
+    }
+
+    /// Refuses a source that has failed too often.
+    ///
+    /// # Errors
+    /// [`Problem::TooMany`].
+    pub(super) fn check(&self, source: IpAddr, now: Time) -> Result<(), Problem> {
+        self.limits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .check(source, now)
+            .map_err(Problem::TooMany)
+    }
+
+    /// Counts what went wrong before there was a request.
+    pub(super) fn count(&self, source: IpAddr, problem: &Problem, now: Time) {
+        count(&self.limits, source, problem, now);
     }
 
     /// What is asked of the store, and the secret that the lease can be renewed with.
@@ -142,9 +158,6 @@ impl Service {
     ) -> Result<(Enrol, Option<Token>), Problem> {
         let request = Request::parse(call, body)?;
         let key = *request.key();
-        if self.terms.reserved.contains(&key) {
-            return Err(Problem::KeyReserved);
-        }
         let certificate = caller.certificate.as_ref();
         let mut until = now.saturating_add(self.terms.lease.as_secs());
         let proof = match request {
@@ -162,14 +175,21 @@ impl Service {
                 until = until.min(certificate.not_after);
                 Proof::Certificate {
                     identity: certificate.identity.clone(),
-                    serial: certificate.serial.clone(),
+                    marks: certificate.marks.clone(),
                 }
             }
         };
         let secret = Token::random().ok_or(Problem::Unavailable)?;
         let renewal = secret.digest();
         let secret = (!matches!(proof, Proof::Certificate { .. })).then_some(secret);
-        Ok((Enrol { proof, key, preshared: PresharedKey::generate(), until, renewal }, secret))
+        let reserved = self.terms.reserved.contains(&key);
+        Ok((Enrol { proof, key, reserved, preshared: PresharedKey::generate(), until, renewal }, secret))
+    }
+}
+
+fn count(limits: &Mutex<Limits>, source: IpAddr, problem: &Problem, now: Time) {
+    if problem.is_failure() {
+        limits.lock().unwrap_or_else(PoisonError::into_inner).failed(source, now);
     }
 }
 

@@ -70,13 +70,8 @@ fn anybody() -> Caller {
 
 fn holder(name: &str, not_after: Wall) -> Caller {
     let identity = name.parse().unwrap();
-    let certificate = Certificate {
-        identity,
-        serial: vec![7],
-        not_before: NOW - HOUR,
-        not_after,
-        standing: Standing::Good,
-    };
+    let certificate =
+        Certificate { identity, marks: vec![7], not_before: NOW - HOUR, not_after, standing: Standing::Good };
     Caller { source: SOURCE, certificate: Some(certificate) }
 }
 
@@ -145,7 +140,7 @@ fn many_behind_one_address_are_all_served() {
     }
     let full = refused(site.enrol(&key(), &site.invite("late"), 0));
     assert_eq!((full.status(), full.word()), (503, "full"));
-    assert!(full.to_string().contains("no free address"));
+    assert!(full.to_string().contains("every address"));
 }
 
 #[test]
@@ -209,8 +204,53 @@ fn a_key_of_somebody_else_is_refused_and_the_token_is_not_used_up() {
     site.enrol(&alice, &site.invite("alice"), 0).unwrap();
     let taken = refused(site.enrol(&alice, &token, 0));
     assert_eq!((taken.clone(), taken.status()), (Problem::Refused(Refusal::KeyTaken), 409));
-    assert_eq!(refused(site.enrol(&PublicKey::from_bytes([9; 32]), &token, 0)), Problem::KeyReserved);
+    assert_eq!(
+        refused(site.enrol(&PublicKey::from_bytes([9; 32]), &token, 0)),
+        Problem::Refused(Refusal::KeyReserved)
+    );
     assert!(site.enrol(&key(), &token, 0).is_ok());
+}
+
+#[test]
+fn who_has_a_certificate_can_take_neither_key_nor_address_of_another() {
+    let site = Site::new(5);
+    let (alice, other) = (key(), key());
+    let body = |key: &PublicKey| format!(r#"{{"public_key":"{key}"}}"#);
+    let (_, first, _) = site.ask(Call::Enrol, &body(&alice), &holder("alice", NOW + HOUR), 0).unwrap();
+    for call in [Call::Enrol, Call::Renew] {
+        let taken = refused(site.ask(call, &body(&alice), &holder("mallory", NOW + HOUR), 0));
+        assert_eq!(taken, Problem::Refused(Refusal::KeyTaken));
+    }
+    let (_, second, _) = site.ask(Call::Enrol, &body(&other), &holder("mallory", NOW + HOUR), 0).unwrap();
+    assert_ne!(first.v4, second.v4);
+    // Neither does a key come free because its lease is over: it stays whose it was.
+    site.store.apply(Change::Expire { most: 9 }, NOW + HOUR).unwrap();
+    let taken = refused(site.ask(Call::Enrol, &body(&alice), &holder("mallory", NOW + 9 * HOUR), HOUR));
+    assert_eq!(taken, Problem::Refused(Refusal::KeyTaken));
+}
+
+#[test]
+fn whose_a_key_is_is_told_to_nobody_without_a_proof() {
+    let site = Site::new(5);
+    let (alice, reserved) = (key(), PublicKey::from_bytes([9; 32]));
+    site.enrol(&alice, &site.invite("alice"), 0).unwrap();
+    for key in [alice, reserved, key()] {
+        let guess = site.enrol(&key, &Token::random().unwrap().to_text(), 0);
+        assert_eq!(refused(guess), Problem::Refused(Refusal::UnknownToken));
+    }
+}
+
+#[test]
+fn a_clock_of_either_end_that_is_wrong_is_told_in_seconds_or_words() {
+    let site = Site::new(5);
+    let body = format!(r#"{{"public_key":"{}"}}"#, key());
+    let early = |caller: &mut Caller| caller.certificate.as_mut().unwrap().not_before = NOW + 90;
+    let mut caller = holder("alice", NOW + HOUR);
+    early(&mut caller);
+    assert_eq!(refused(site.ask(Call::Enrol, &body, &caller, 0)), Problem::CertificateEarly(90));
+    let (answer, _, _) = site.ask(Call::Enrol, &body, &caller, 90).unwrap();
+    assert_eq!(answer.now, NOW + 90, "the client can compare");
+    assert_eq!(refused(site.ask(Call::Enrol, &body, &caller, HOUR)), Problem::CertificateOver);
 }
 
 #[test]

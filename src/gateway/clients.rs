@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::{Clients, Config, Wireguard};
 use crate::control::{Interface, Remote};
 use crate::datapath::wireguard::Access;
-use crate::enrolment::{self, Material, Paths, Server, Service, Serving, Stamp, Terms};
+use crate::enrolment::{self, Material, Paths, Patience, Server, Service, Serving, Stamp, Terms};
 use crate::status;
 use crate::store::{Embedded, Pool, Range, Settings, Store};
 
@@ -94,7 +94,7 @@ impl Gateway {
             gone.leases.detach();
         }
         let mut faults = Vec::new();
-        for (name, ready) in prepared.0 {
+        for (name, mut ready) in prepared.0 {
             let (Some(clients), Some(wireguard)) =
                 (self.config.clients.get(&name), self.config.wireguard.get(&name))
             else {
@@ -102,7 +102,12 @@ impl Gateway {
             };
             let Some(remote) = self.tunnels.get(&name).map(Interface::remote) else { continue };
             let running = self.clients.remove(&name);
-            match commit(&name, clients, wireguard, ready, remote, running) {
+            let leases = running.as_ref().map(|running| running.leases.clone());
+            let leases = leases.or_else(|| {
+                let store = ready.store.take()?;
+                Some(Arc::new(Leases::new(&name, store, self.refusals.clone())))
+            });
+            match commit(clients, wireguard, ready, remote, leases, running) {
                 Ok(running) => drop(self.clients.insert(name, running)),
                 Err(fault) => faults.push((name.clone(), format!("clients.{name}: {fault}"))),
             }
@@ -141,37 +146,36 @@ fn prepare(
 }
 
 fn commit(
-    name: &str,
     clients: &Clients,
     wireguard: &Wireguard,
     ready: Ready,
     remote: Remote,
+    leases: Option<Arc<Leases>>,
     running: Option<RemoteAccess>,
 ) -> Result<RemoteAccess, String> {
+    let leases = leases.ok_or("it ended while it was changed; reload again")?;
     let terms = terms(clients, wireguard);
     let reserved: HashSet<PublicKey> = terms.reserved.iter().copied().collect();
     let watched =
         Watched { paths: paths(clients), stamp: ready.stamp, findings: ready.material.findings().to_vec() };
     let access = Access::new(clients.pool.ranges(), &clients.access, clients.between_clients);
     let wanted = |address: &SocketAddr| clients.listen.contains(address);
-    let (leases, serving, state, mut listeners, server) = match (running, ready.store) {
-        (Some(running), _) => {
-            let RemoteAccess { leases, serving, watched: state, mut listeners, _server: server } = running;
+    let (serving, state, mut listeners, server) = match running {
+        Some(running) => {
+            let RemoteAccess { serving, watched: state, mut listeners, _server: server, .. } = running;
             let service = Arc::new(serving.load().service.with_terms(terms));
             serving.store(Arc::new(Serving { material: ready.material, service }));
             *lock(&state) = watched;
             let same = ready.listeners.is_empty() && listeners.keys().all(wanted);
             listeners.retain(|address, _| wanted(address));
-            (leases, serving, state, listeners, Some(server).filter(|_| same))
+            (serving, state, listeners, Some(server).filter(|_| same))
         }
-        (None, Some(store)) => {
-            let leases = Arc::new(Leases::new(name, store));
+        None => {
             let service = Service::new(leases.store().clone() as Arc<dyn Store>, terms);
             let serving = Serving { material: ready.material, service: Arc::new(service) };
             let serving = Arc::new(ArcSwap::from_pointee(serving));
-            (leases, serving, Arc::new(Mutex::new(watched)), BTreeMap::new(), None)
+            (serving, Arc::new(Mutex::new(watched)), BTreeMap::new(), None)
         }
-        (None, None) => return Err("it ended while it was changed; reload again".to_owned()),
     };
     if leases.is_attached(&remote, &reserved) {
         remote.limit(Some(access));
@@ -181,7 +185,7 @@ fn commit(
     }
     // What was revoked while nobody looked.
     let material = serving.load().material.clone();
-    leases.revoke(|serial| material.is_revoked(serial));
+    leases.revoke(|marks| material.is_revoked(marks));
     listeners.extend(ready.listeners);
     let server = match server {
         Some(server) => server,
@@ -202,36 +206,38 @@ fn serve(
     let tick = move || {
         leases.expire();
         lock(&watched).look(&current, &leases);
+        if leases.is_to_be_looked_through() {
+            let material = current.load().material.clone();
+            leases.revoke(|marks| material.is_revoked(marks));
+        }
     };
-    Server::start(listeners, serving.clone(), peers, TICK, tick)
+    Server::start(listeners, serving.clone(), peers, Patience::default(), TICK, tick)
 }
 
 impl Watched {
-    /// Reads files again that have changed. If anything is wrong with them, what was read before stays in use, and that is told.
+    /// Reads files again that have changed, and now and then those that have not: what is to be known of them changes with the
+    /// time. What cannot be read is tried again and again.
     fn look(&mut self, serving: &ArcSwap<Serving>, leases: &Arc<Leases>) {
-        let stamp = self.paths.stamp();
-        if stamp == self.stamp {
+        let (stamp, now) = (self.paths.stamp(), clock::both().wall.as_secs());
+        let before = serving.load_full();
+        if stamp == self.stamp && !before.material.is_stale(now) {
             return;
         }
-        match Material::load(&self.paths, clock::both().wall.as_secs()) {
-            Ok(material) => {
-                tracing::info!("certificates of the enrolment API were read again");
-                // Only now: what cannot be read is tried again and again.
-                self.stamp = stamp;
-                self.findings = material.findings().to_vec();
-                let material = Arc::new(material);
-                let service = serving.load().service.clone();
-                serving.store(Arc::new(Serving { material: material.clone(), service }));
-                leases.revoke(|serial| material.is_revoked(serial));
-            }
-            Err(wrong) => {
-                let wrong = format!("{wrong}; what was read before stays in use");
-                if self.findings.first() != Some(&wrong) {
-                    tracing::error!("{wrong}");
-                    self.findings = vec![wrong];
-                }
-            }
+        let material = match before.material.again(&self.paths, now) {
+            Ok(material) => Arc::new(material),
+            Err(wrong) => return tracing::error!("{wrong}"),
+        };
+        if self.findings != material.findings() {
+            material.findings().iter().for_each(|finding| tracing::warn!("{finding}"));
+            self.findings = material.findings().to_vec();
         }
+        if material.is_whole() && stamp != self.stamp {
+            tracing::info!("certificates of the enrolment API were read again");
+            self.stamp = stamp;
+        }
+        // First this, then that: a lease which is granted meanwhile finds its certificate revoked.
+        serving.store(Arc::new(Serving { material: material.clone(), service: before.service.clone() }));
+        leases.revoke(|marks| material.is_revoked(marks));
     }
 }
 
@@ -254,17 +260,26 @@ impl RemoteAccess {
 
     /// What the status tells.
     pub(super) fn report(&self, config: &Clients) -> status::Clients {
-        let Tally { granted, refused, expired, ended } = &self.leases.tally;
+        let Tally { granted, expired, ended, .. } = &self.leases.tally;
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let refusals = self.leases.tally.refusals();
+        let mut warnings = lock(&self.watched).findings.clone();
+        let (leases, capacity) = (self.leases.count() as u64, u64::from(pool(config).size()));
+        if leases >= capacity {
+            warnings.push(format!("the pool is full: all {capacity} leases are given out"));
+        }
+        warnings.extend(self.leases.trouble());
         status::Clients {
             listen: config.listen.iter().map(ToString::to_string).collect(),
-            leases: self.leases.count() as u64,
-            capacity: pool(config).size().into(),
+            leases,
+            capacity,
             granted: count(granted),
-            refused: count(refused),
+            refused: refusals.values().sum(),
+            refusals,
+            lost: self.leases.tally.lost(),
             expired: count(expired),
             ended: count(ended),
-            warnings: lock(&self.watched).findings.clone(),
+            warnings,
         }
     }
 }
@@ -292,6 +307,7 @@ fn paths(clients: &Clients) -> Paths {
         private_key: clients.private_key.clone(),
         authorities: clients.authorities.clone(),
         revoked: clients.revoked.clone(),
+        naming: clients.naming,
     }
 }
 

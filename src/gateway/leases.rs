@@ -3,20 +3,21 @@
 //! The store says what is true, in the order of its answers; each is passed on to the tunnel's control thread at once, without
 //! waiting for it. So nobody has a lease without being a peer, or is one without a lease, for longer than that takes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_noise::PublicKey;
 use adit_wireguard::uapi::Change as PeersChange;
 use adit_wireguard::{PeerChange, Prefix};
 
+use super::refusals::Refusals;
 use crate::clock;
 use crate::control::Remote;
 use crate::datapath::wireguard::Access;
-use crate::enrolment::{Fingerprint, Peers, Problem, Service};
+use crate::enrolment::{Fingerprint, Lost, Peers, Problem, Service};
 use crate::store::{Change, Done, Embedded, Error, Identity, Lease, Store, Wall};
 
 /// Where an operator deals with the clients of a tunnel.
@@ -51,6 +52,11 @@ pub struct Leases {
     place: Mutex<Place>,
     /// What became of leases.
     pub(super) tally: Tally,
+    refusals: Refusals,
+    /// A certificate was revoked while its lease was granted.
+    revoked_meanwhile: AtomicBool,
+    /// What is wrong with the store, in words.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Where the peers are.
@@ -67,9 +73,41 @@ struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) granted: AtomicU64,
-    pub(super) refused: AtomicU64,
     pub(super) expired: AtomicU64,
     pub(super) ended: AtomicU64,
+    /// Refused requests by the API's words.
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// Connections that ended without an answer.
+    lost: [AtomicU64; LOST.len()],
+}
+
+/// Why connections end without an answer, and how the status calls it.
+const LOST: [(Lost, &str); 4] =
+    [(Lost::Crowd, "crowd"), (Lost::Handshake, "handshake"), (Lost::Slow, "slow"), (Lost::Broken, "broken")];
+
+impl Tally {
+    /// Refused requests by the API's words.
+    pub(super) fn refusals(&self) -> BTreeMap<String, u64> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect()
+    }
+
+    /// Connections that ended without an answer, by why.
+    pub(super) fn lost(&self) -> BTreeMap<String, u64> {
+        let counts = LOST.iter().zip(&self.lost);
+        counts.map(|((_, word), count)| ((*word).to_owned(), count.load(Ordering::Relaxed))).collect()
+    }
+
+    fn refuse(&self, word: &'static str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(word).or_default() += 1;
+    }
+
+    fn lose(&self, why: Lost) {
+        let counter = LOST.iter().zip(&self.lost).find(|((known, _), _)| *known == why);
+        if let Some((_, count)) = counter {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Why leases are over.
@@ -80,13 +118,40 @@ enum Why {
 }
 
 impl Leases {
-    pub(super) fn new(tunnel: &str, store: Embedded) -> Self {
+    pub(super) fn new(tunnel: &str, store: Embedded, refusals: Refusals) -> Self {
         Self {
             tunnel: tunnel.to_owned(),
             store: Arc::new(store),
             place: Mutex::default(),
             tally: Tally::default(),
+            refusals,
+            revoked_meanwhile: AtomicBool::new(false),
+            trouble: Mutex::default(),
         }
+    }
+
+    /// What is wrong with the store, in words.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the first thing that went wrong, until something goes well: the store has nothing to add after that.
+    fn fared(&self, error: Option<&Error>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match error {
+            None => *trouble = None,
+            Some(error) if trouble.is_none() => {
+                tracing::error!("{}: {error}", self.tunnel);
+                let told = "nobody gets a lease and none ends until the daemon is started anew";
+                *trouble = Some(format!("{error}; {told}"));
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whether revoked leases have to be looked for although no list has changed. It is told once.
+    pub(super) fn is_to_be_looked_through(&self) -> bool {
+        self.revoked_meanwhile.swap(false, Ordering::Relaxed)
     }
 
     /// The store.
@@ -147,6 +212,7 @@ impl Leases {
         let leases = self.clone();
         let done = move |done: Result<Done, Error>| match done {
             Ok(Done::Ended { leases: over, more }) => {
+                leases.fared(None);
                 leases.over(&over, Why::Expired);
                 if more {
                     leases.expire();
@@ -154,7 +220,8 @@ impl Leases {
             }
             Ok(Done::Invited | Done::Leased { .. }) => {}
             // It comes again.
-            Err(error) => tracing::error!("{}: leases that are over: {error}", leases.tunnel),
+            Err(Error::Busy) => {}
+            Err(error) => leases.fared(Some(&error)),
         };
         self.store.submit(Change::Expire { most: TOGETHER }, clock::both().wall.as_secs(), Box::new(done));
     }
@@ -247,12 +314,24 @@ impl Peers for Leases {
         tracing::info!("{}: {} has a lease until {}", self.tunnel, lease.identity, lease.until);
     }
 
-    fn refused(&self, source: IpAddr, problem: &Problem) {
-        self.tally.refused.fetch_add(1, Ordering::Relaxed);
+    fn revoked_meanwhile(&self) {
+        self.revoked_meanwhile.store(true, Ordering::Relaxed);
+    }
+
+    fn refused(&self, source: IpAddr, name: Option<&Identity>, problem: &Problem) {
+        self.tally.refuse(problem.word());
         // Whoever goes on after that is not worth a line each time.
         if !matches!(problem, Problem::TooMany(_)) {
-            tracing::info!("{}: {source} was refused: {}", self.tunnel, problem.word());
+            let name = name.map(|name| format!(" with the certificate of {name}")).unwrap_or_default();
+            let what = format!("{}: {source}{name}: {}", self.tunnel, problem.word());
+            tracing::info!("refused: {what}");
+            self.refusals.note(&what);
         }
+    }
+
+    fn lost(&self, source: IpAddr, why: Lost) {
+        self.tally.lose(why);
+        tracing::debug!("{}: {source}: {why:?}", self.tunnel);
     }
 }
 

@@ -22,6 +22,7 @@ use super::guards::{self, Guards};
 use super::lock;
 use super::memory::Memory;
 use super::network::Network;
+use super::refusals::Refusals;
 use super::resolver::Resolver;
 use super::signals::{self, Signals};
 use super::upkeep::{self, Upkeep};
@@ -126,6 +127,7 @@ fn serve_guarded(arguments: &Aditd, config: Config, signals: Signals, guards: Gu
         guards,
         upkeep: Upkeep::default(),
         faults: BTreeMap::new(),
+        refusals: Refusals::start(audit.clone())?,
         stopping: stopping.clone(),
         ended: BTreeMap::new(),
         lost: BTreeMap::new(),

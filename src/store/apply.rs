@@ -1,6 +1,7 @@
 //! The rules. Each change is looked at as a whole before anything of it is written.
 
 use adit_noise::{PresharedKey, PublicKey};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use redb::{ReadableTable, StorageError};
 
 use super::audit::{Event, MOST};
@@ -77,6 +78,9 @@ impl Applying<'_, '_> {
         if enrol.until <= now {
             return Ok(Err(Refusal::Over));
         }
+        if enrol.reserved {
+            return Ok(Err(Refusal::KeyReserved));
+        }
         let holder = self.tables.keys.get(enrol.key.as_bytes())?.map(|holder| holder.value() == name);
         if holder == Some(false) {
             self.note(now, Event::Refused, name, "another client has its key")?;
@@ -96,7 +100,7 @@ impl Applying<'_, '_> {
             Ok(Ok(Proven { identity, certificate, token, renewal: false, repeated: false }))
         };
         match proof {
-            Proof::Certificate { identity, serial } => proven(identity.clone(), serial.clone(), None),
+            Proof::Certificate { identity, marks } => proven(identity.clone(), marks.clone(), None),
             Proof::Token(token) => {
                 let found = self.tables.tokens.get(token.as_bytes())?.map(|row| {
                     let (until, used, name) = row.value();
@@ -121,8 +125,8 @@ impl Applying<'_, '_> {
                 if !client.certificate.is_empty() {
                     return Ok(Err(Refusal::NeedsCertificate));
                 }
-                let (last, before) =
-                    (*secret.as_bytes() == client.renewal, *secret.as_bytes() == client.former);
+                let is = |known: &[u8; 32]| verify_slices_are_equal(secret.as_bytes(), known).is_ok();
+                let (last, before) = (is(&client.renewal), is(&client.former));
                 if !last && !before {
                     return Ok(Err(Refusal::WrongSecret));
                 }

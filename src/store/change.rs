@@ -44,6 +44,8 @@ pub struct Enrol {
     pub proof: Proof,
     /// The public key of its tunnel.
     pub key: PublicKey,
+    /// Whether no client may have that key. It is told to whoever has a proof, lest others find out whose keys are known.
+    pub reserved: bool,
     /// The preshared key that it gets.
     pub preshared: PresharedKey,
     /// When the lease is to end. With a certificate: no later than that.
@@ -68,8 +70,8 @@ pub enum Proof {
     Certificate {
         /// Whom the certificate names.
         identity: Identity,
-        /// Its serial number.
-        serial: Vec<u8>,
+        /// [What it is known by](Lease::certificate).
+        marks: Vec<u8>,
     },
 }
 
@@ -117,13 +119,18 @@ pub enum Refusal {
     #[error("this lease is renewed with the certificate that it was got with")]
     NeedsCertificate,
     /// The lease is over: whoever had it has to enrol again.
-    #[error("there is no lease to renew; enrol again")]
+    #[error("there is no lease that this renews; enrol again")]
     NoLease,
     /// Another identity has this key.
     #[error("another client has this key; make a new one")]
     KeyTaken,
+    /// The key is that of the gateway or of one of its fixed peers.
+    #[error("this key cannot be a client's; make a new one")]
+    KeyReserved,
     /// Every address of the pool is given out.
-    #[error("there is no free address; try again later, or have the pool made larger")]
+    #[error(
+        "every address of the gateway's pool is given out; try again later, or have whoever runs it make the pool larger"
+    )]
     Full,
     /// The lease would be over before it began.
     #[error("the lease would end before it began; look at the clocks, and at the end of the certificate")]

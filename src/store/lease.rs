@@ -61,6 +61,6 @@ pub struct Lease {
     pub since: Wall,
     /// When it ends.
     pub until: Wall,
-    /// The serial number of the certificate that it was got with, so that revoking that ends it; empty without one.
+    /// What the certificate that it was got with is known by, so that revoking that ends it; empty without one.
     pub certificate: Vec<u8>,
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
+use crate::enrolment::Naming;
 
 /// A tunnel for clients, with these lines of theirs in place of what they usually have.
 fn clients(tunnel_lines: &str, lines: &[&str]) -> String {
@@ -114,6 +115,7 @@ fn everything_that_is_wrong_or_missing_is_told_at_once() {
         "lease = 59",
         "access = [\"10.0.0.0/33\"]",
         "between_clients = 1",
+        "identity = \"uri\"",
         "token = \"x\"",
     ];
     let told = told(&clients("", &lines));
@@ -129,10 +131,19 @@ fn everything_that_is_wrong_or_missing_is_told_at_once() {
         "clients.wg0.lease",
         "clients.wg0.access[0]",
         "clients.wg0.between_clients",
+        "clients.wg0.identity",
         "`aditctl client invite` makes",
     ] {
         assert!(told.contains(says), "{says}: {told}");
     }
+}
+
+#[test]
+fn a_certificate_names_its_client_where_it_is_said() {
+    let with = |lines: &[&str]| clients("", lines);
+    assert_eq!(read(&with(&[])).unwrap().clients["wg0"].naming, Naming::CommonName);
+    let config = read(&with(&["identity = \"email\"", "pki = \"pki\""])).unwrap();
+    assert_eq!(config.clients["wg0"].naming, Naming::Email);
 }
 
 #[test]
