@@ -3,6 +3,7 @@
 The client proper is another program; this one is independent of it and does what an answer says with `wg`.
 """
 import json
+import os
 
 from lab.daemon import ADITCTL, NOBODY, Daemon
 from lab.process import run
@@ -27,16 +28,18 @@ class Office:
         net.link(self.host, "inside", self.server, "inside")
         self.host.address("wire", "192.0.2.1/24")
         self.outside.address("wire", "192.0.2.9/24")
-        self.host.address("inside", "10.20.0.1/24", "10.21.0.1/24")
-        self.server.address("inside", "10.20.0.7/24", "10.21.0.7/24")
-        self.server.route("default via 10.20.0.1")
+        self.host.address("inside", "10.20.0.1/24", "10.21.0.1/24", "fd20::1/64", "fd21::1/64")
+        self.server.address("inside", "10.20.0.7/24", "10.21.0.7/24", "fd20::7/64", "fd21::7/64")
+        self.server.route("default via 10.20.0.1", "default via fd20::1")
         self.host.forward()
         self.daemon, self.implementation = Daemon(self.host), implementation
         self.tunnel, self.keys = net.device("wg"), keys()
-        self.daemon.tunnel(self.tunnel, self.keys, ["10.9.0.1/24"])
+        self.daemon.tunnel(self.tunnel, self.keys, ["10.9.0.1/24", "fd09::1/64"])
         self.folder = self.daemon.folder
         self.pki, self.passphrase = f"{self.folder}/pki", self.daemon.secret("passphrase", "correct horse", owner=0)
         self.aditctl("init", "--name", "Test CA")
+        # From now on root changes what is in it, and the daemon has to be able to read that.
+        self.own(self.pki)
         self.issue("gateway", "--for", "server", "--dns", NAME)
         table = {"listen": [f"192.0.2.1:{API}"], "certificate_file": f"{self.folder}/gateway.pem",
                  "private_key_file": f"{self.folder}/gateway.key", "pki": self.pki, "pool": ["10.9.0.0/24"],
@@ -44,12 +47,18 @@ class Office:
         self.table = self.daemon.config.setdefault("clients", {})[self.tunnel] = table
 
     def aditctl(self, word, *words):
-        """`aditctl pki`, whose folder the daemon's user may read."""
+        """`aditctl pki` as root."""
         run([ADITCTL, "pki", "--dir", self.pki, word, "--passphrase-file", self.passphrase, *words])
-        self.own(self.pki)
 
     def own(self, path):
         run(["chown", "-R", str(NOBODY.pw_uid), path])
+
+    def secret_folder(self):
+        """A folder that the daemon's user may look into."""
+        path = f"{self.folder}/company"
+        os.mkdir(path)
+        os.chmod(path, 0o755)
+        return path
 
     def issue(self, name, *words):
         """A certificate with its key: NAME.pem and NAME.key in the daemon's folder."""
@@ -103,15 +112,16 @@ class Client:
     def configuration(self):
         gateway = self.lease["gateway"]
         return (f"[Interface]\nPrivateKey = {self.keys.private}\n[Peer]\nPublicKey = {gateway['public_key']}\n"
-                f"PresharedKey = {self.lease['preshared_key']}\nAllowedIPs = 10.0.0.0/8\n"
+                f"PresharedKey = {self.lease['preshared_key']}\nAllowedIPs = 10.0.0.0/8, fd00::/8\n"
                 f"Endpoint = {gateway['endpoints'][0]}\n")
 
     def up(self):
         """Does what the lease says, but routes everything into it: what is refused is for the gateway to say."""
-        address = self.lease["addresses"][0]
-        self.device.start().up(1420, f"{address}/32")
+        self.device.start().up(1420, *self.lease["addresses"])
         self.device.setconf(self.configuration())
-        self.office.outside.route(f"10.0.0.0/8 dev {self.device.name} src {address}")
+        for address in self.lease["addresses"]:
+            network = "fd00::/8" if ":" in address else "10.0.0.0/8"
+            self.office.outside.route(f"{network} dev {self.device.name} src {address}")
         return self
 
     @property

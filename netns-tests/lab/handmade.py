@@ -72,10 +72,10 @@ class Hash:
 
 
 class Handmade:
-    """A peer of `site`, on `host` at `address`. It has keys and a socket; the rest is up to the case."""
+    """A peer of `site`, on `host`. It has keys and a socket; the rest is up to the case. Its preshared key can be set."""
 
     def __init__(self, host, site, port, family="v4"):
-        self.host, self.site, self.keys = host, site, keys()
+        self.host, self.site, self.keys, self.psk = host, site, keys(), bytes(32)
         self.private, self.public = base64.b64decode(self.keys.private), base64.b64decode(self.keys.public)
         self.remote = base64.b64decode(site.keys.public)
         self.socket = host.socket(socket.AF_INET if family == "v4" else socket.AF_INET6, socket.SOCK_DGRAM)
@@ -126,7 +126,7 @@ class Handmade:
         state.mix(public)
         state.mix(x25519(self.ephemeral, public))
         state.mix(x25519(self.private, public))
-        hashed, key = state.mix(bytes(32), 3)
+        hashed, key = state.mix(self.psk, 3)
         state.take(hashed)
         state.open(key, response[44:60])
         self.sending, self.receiving = derive(state.chain, b"", 2)
@@ -154,7 +154,7 @@ class Handmade:
         state.mix(public)
         state.mix(x25519(ephemeral, remote))
         state.mix(x25519(ephemeral, self.remote))
-        hashed, key = state.mix(bytes(32), 3)
+        hashed, key = state.mix(self.psk, 3)
         state.take(hashed)
         message = struct.pack("<I", RESPONSE) + self.index + self.peer_index + public + state.seal(key, b"")
         self.receiving, self.sending = derive(state.chain, b"", 2)
