@@ -105,5 +105,7 @@ def clients(net):
     office.start()
     server = Prometheus(office.host, net.folder)
     assert Client(office).enrol(office.invite("alice"))[0] == 200
-    answered(server, "adit_client_", least=5)
+    # So that there is a refusal to tell of.
+    assert Client(office, "d").enrol()[0] == 401
+    answered(server, "adit_client_", least=7)
     until(lambda: server.result("adit_client_leases")[0]["value"][1] == "1", 5, "the lease")
