@@ -91,6 +91,8 @@ fn the_examples_are_what_their_names_say() {
     let web = read(&example("tls-terminator.toml")).unwrap();
     assert!(web.tls["web"].routes.values().any(|route| route.pass_through));
     assert!(web.tls["internal"].clients.is_some());
+    let https = read(&example("https-terminator.toml")).unwrap();
+    assert!(!https.tls["web"].plain.is_empty() && https.tls["web"].routes.values().all(|one| one.http.is_some()));
     let site = read(&example("site-to-site.toml")).unwrap();
     assert!(!site.wireguard["wg0"].peers["branch"].preshared_key.is_none());
 }
@@ -114,6 +116,8 @@ fn known() -> BTreeSet<String> {
         "clients.NAME",
         "tls.NAME.client_certificates",
         "tls.NAME.route.ROUTE",
+        "tls.NAME.route.ROUTE.http",
+        "tls.NAME.route.ROUTE.http.hsts",
         "tls.NAME",
         "macsec.NAME",
     ];
