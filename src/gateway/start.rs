@@ -27,7 +27,7 @@ use super::resolver::Resolver;
 use super::signals::{self, Signals};
 use super::upkeep::{self, Upkeep};
 use super::watchdog::{self, Watchdog};
-use super::{Gateway, Handle};
+use super::{Gateway, Handle, warnings};
 use crate::admin::audit::{Entry, Outcome, Via, What, Who};
 use crate::admin::{self, Audit, Sockets};
 use crate::config::macsec::Carrier;
@@ -59,6 +59,11 @@ pub fn run(arguments: &Aditd) -> ExitCode {
         if let Err(wrong) = clients::check(&config) {
             eprintln!("{wrong}");
             return ExitCode::from(WRONG);
+        }
+        let now = clock::both().wall.as_secs() as i64;
+        for (name, table) in &config.tls {
+            let warnings = warnings::tls::of_certificates(table, now);
+            warnings.iter().for_each(|warning| eprintln!("warning: tls.{name}: {warning}"));
         }
         println!("{}: all of it is right", arguments.config.display());
         return ExitCode::SUCCESS;

@@ -4,8 +4,8 @@ use crate::config::Tls;
 use crate::status;
 use crate::tls::certificate::{Finding, Severity};
 
-/// Of a table at the time `now`, in seconds since 1970. `stale`: the file of ticket keys is too old to issue any.
-pub(in super::super) fn of(config: &Tls, report: &status::Tls, stale: bool, now: i64) -> Vec<String> {
+/// Of a table's certificates at the time `now`, in seconds since 1970.
+pub(in super::super) fn of_certificates(config: &Tls, now: i64) -> Vec<String> {
     let matters = |finding: &&Finding| finding.severity != Severity::Note;
     let mut warnings = Vec::new();
     for loaded in &config.certificates {
@@ -14,6 +14,12 @@ pub(in super::super) fn of(config: &Tls, report: &status::Tls, stale: bool, now:
         let words = findings.iter().filter(matters).map(|found| format!("in {file}: {}", found.text));
         warnings.extend(words);
     }
+    warnings
+}
+
+/// Of a table at the time `now`, in seconds since 1970. `stale`: the file of ticket keys is too old to issue any.
+pub(in super::super) fn of(config: &Tls, report: &status::Tls, stale: bool, now: i64) -> Vec<String> {
+    let mut warnings = of_certificates(config, now);
     if let Some(clients) = &config.clients {
         let file = clients.verifier.file.display();
         if clients.verifier.value.until().is_some_and(|until| until < now) {
