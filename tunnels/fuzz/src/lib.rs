@@ -21,6 +21,7 @@ mod ip;
 mod join;
 mod judge;
 mod keys;
+mod link;
 mod macsec;
 mod message;
 mod outward;
@@ -43,6 +44,7 @@ pub use input::Input;
 pub use inward::datapath_inward;
 pub use ip::packet_ip;
 pub use join::{packet_coalesce, packet_coalesce_frames};
+pub use link::datapath_link;
 pub use macsec::macsec_receive;
 pub use message::wireguard_message;
 pub use outward::datapath_outward;
@@ -64,6 +66,7 @@ pub const TARGETS: &[Target] = targets![
     aead_batch,
     config,
     datapath_inward,
+    datapath_link,
     datapath_outward,
     macsec_agreement,
     macsec_receive,

@@ -26,52 +26,15 @@ const BATCHES: usize = 6;
 /// what was sealed and needs no cipher.
 pub fn macsec_receive(data: &[u8]) {
     let mut input = Input::new(data);
-    let suite = input.one(&CipherSuite::ALL);
-    let protection = match input.byte() % 4 {
-        0 => Protection::IntegrityOnly,
-        1 if !suite.is_xpn() => Protection::Confidentiality(Offset::Thirty),
-        2 if !suite.is_xpn() => Protection::Confidentiality(Offset::Fifty),
-        _ => Protection::Confidentiality(Offset::Zero),
-    };
-    let replay = input.one(&[Replay::Window(0), Replay::Window(5), Replay::Bitmap, Replay::Off]);
-    let validate_frames =
-        input.one(&[ValidateFrames::Strict, ValidateFrames::Check, ValidateFrames::Disabled]);
-    let clear_tags = input.byte() % 3;
-    let encoding = input.one(&[SciEncoding::Included, SciEncoding::EndStation, SciEncoding::PointToPoint]);
-    let xpn = suite.is_xpn();
-    // Where the lower half ends, some have an upper half to go on with, and the others have enough left.
-    let first = if xpn {
-        input.one(&[1, 0x7fff_fffe, 0xffff_fff0, 0x7_7fff_fff0, 0x7_ffff_fff0])
-    } else {
-        input.one(&[1, 0x7fff_fffe, (1 << 32) - (BATCH * BATCHES) as u64])
-    };
-
-    let settings = Settings { replay, validate_frames, clear_tags, ..Settings::new(WEST) };
-    let sak = sak(suite, protection, keys::seed(data));
-    let ssci = Some(Ssci(9)).filter(|_| xpn);
-    let mut east =
-        SecY::new(Settings { sci: EAST, sci_encoding: encoding, ..settings.clone() }).expect("settings");
-    let key = TransmitKey { sak: Arc::clone(&sak), ssci, next_pn: first, bound: u64::MAX };
-    east.install_transmit(AN, key).expect("a key");
-    east.transmit_with(sak.id()).expect("the key");
-    let stranger = input.flag();
-    let west = || {
-        let mut west = SecY::new(settings.clone()).expect("settings");
-        west.add_channel(EAST).expect("a channel");
-        if stranger {
-            west.add_channel(NORTH).expect("a channel");
-        }
-        let key = ReceiveKey { sak: Arc::clone(&sak), ssci, lowest_pn: first };
-        west.install_receive(EAST, AN, key).expect("a key");
-        west
-    };
-    let (one_by_one, together) = (west(), west());
-
-    let mut judge = Judge::new(settings.clone(), xpn, first, stranger);
+    let encodings = [SciEncoding::Included, SciEncoding::EndStation, SciEncoding::PointToPoint];
+    let pair = Pair::draw(&mut input, keys::seed(data), &encodings);
+    let (one_by_one, together) = (pair.west(), pair.west());
+    let mut judge = pair.judge();
     let mut known = Vec::new();
     for _ in 0..input.below(BATCHES) + 1 {
-        let frames: Vec<_> =
-            (0..input.below(BATCH)).map(|_| draw(&mut input, east.port(), &mut judge, &mut known)).collect();
+        let frames = 0..input.below(BATCH);
+        let mut draw = |_| draw(&mut input, pair.east.port(), &mut judge, &mut known, clear);
+        let frames: Vec<_> = frames.map(&mut draw).collect();
         let verdicts: Vec<_> = frames.iter().map(|frame| judge.judge(frame)).collect();
         for (frame, verdict) in frames.iter().zip(&verdicts) {
             let (fates, authentic) = open(one_by_one.port(), std::slice::from_ref(frame));
@@ -86,7 +49,84 @@ pub fn macsec_receive(data: &[u8]) {
         );
         assert_eq!(authentic, verdicts.iter().filter(|verdict| verdict.authentic).count() as u64);
     }
-    judge.compare(one_by_one.port());
+    judge.compare(one_by_one.port(), str::to_owned);
+}
+
+/// An honest station, and what another one that receives from it is set to.
+pub(crate) struct Pair {
+    pub(crate) east: SecY,
+    pub(crate) settings: Settings,
+    sak: Arc<Sak>,
+    ssci: Option<Ssci>,
+    first: u64,
+    /// Whether the other one has a second channel.
+    stranger: bool,
+}
+
+impl Pair {
+    /// Any suite, protection and settings; the honest station says whose its frames are in one of these ways.
+    pub(crate) fn draw(input: &mut Input<'_>, seed: u64, encodings: &[SciEncoding]) -> Self {
+        let suite = input.one(&CipherSuite::ALL);
+        let protection = match input.byte() % 4 {
+            0 => Protection::IntegrityOnly,
+            1 if !suite.is_xpn() => Protection::Confidentiality(Offset::Thirty),
+            2 if !suite.is_xpn() => Protection::Confidentiality(Offset::Fifty),
+            _ => Protection::Confidentiality(Offset::Zero),
+        };
+        let replay = input.one(&[Replay::Window(0), Replay::Window(5), Replay::Bitmap, Replay::Off]);
+        let validate_frames =
+            input.one(&[ValidateFrames::Strict, ValidateFrames::Check, ValidateFrames::Disabled]);
+        let clear_tags = input.byte() % 3;
+        let sci_encoding = input.one(encodings);
+        // Where the lower half ends, some have an upper half to go on with, and the others have enough left.
+        let first = if suite.is_xpn() {
+            input.one(&[1, 0x7fff_fffe, 0xffff_fff0, 0x7_7fff_fff0, 0x7_ffff_fff0])
+        } else {
+            input.one(&[1, 0x7fff_fffe, (1 << 32) - (BATCH * BATCHES) as u64])
+        };
+        let settings = Settings { replay, validate_frames, clear_tags, ..Settings::new(WEST) };
+        let sak = sak(suite, protection, seed);
+        let ssci = Some(Ssci(9)).filter(|_| suite.is_xpn());
+        let mut east = SecY::new(Settings { sci: EAST, sci_encoding, ..settings.clone() }).expect("settings");
+        let key = TransmitKey { sak: Arc::clone(&sak), ssci, next_pn: first, bound: u64::MAX };
+        east.install_transmit(AN, key).expect("a key");
+        east.transmit_with(sak.id()).expect("the key");
+        let stranger = input.flag();
+        Self { east, settings, sak, ssci, first, stranger }
+    }
+
+    /// The station that receives.
+    pub(crate) fn west(&self) -> SecY {
+        let mut west = SecY::new(self.settings.clone()).expect("settings");
+        west.add_channel(EAST).expect("a channel");
+        if self.stranger {
+            west.add_channel(NORTH).expect("a channel");
+        }
+        let key = ReceiveKey { sak: Arc::clone(&self.sak), ssci: self.ssci, lowest_pn: self.first };
+        west.install_receive(EAST, AN, key).expect("a key");
+        west
+    }
+
+    /// Who knows what has to become of what it receives.
+    pub(crate) fn judge(&self) -> Judge {
+        Judge::new(self.settings.clone(), self.sak.suite().is_xpn(), self.first, self.stranger)
+    }
+
+    /// The name of the key.
+    pub(crate) fn key(&self) -> KeyId {
+        self.sak.id()
+    }
+}
+
+/// A frame of the honest station's hosts.
+fn clear(input: &mut Input<'_>) -> Vec<u8> {
+    let mut clear = [[2, 0, 0, 0, 0, 2], EAST.address()].concat();
+    (0..input.below(4)).for_each(|_| clear.extend([0x81, 0x00, 0x00, 0x05]));
+    clear.extend([0x08, 0x00]);
+    let len = if input.flag() { input.byte().into() } else { input.below(50) };
+    let filled = clear.len() + len;
+    clear.resize(filled, input.byte());
+    clear
 }
 
 fn sak(suite: CipherSuite, protection: Protection, seed: u64) -> Arc<Sak> {
@@ -97,23 +137,19 @@ fn sak(suite: CipherSuite, protection: Protection, seed: u64) -> Arc<Sak> {
     Arc::new(sak.expect("a key of its suite"))
 }
 
-/// A frame that is sealed, or one from before, whole or damaged; or any.
-fn draw(
+/// A frame of `clear` that is sealed, or one from before, whole or damaged; or any.
+pub(crate) fn draw(
     input: &mut Input<'_>,
     east: &ControlledPort,
     judge: &mut Judge,
     known: &mut Vec<Vec<u8>>,
+    clear: impl FnOnce(&mut Input<'_>) -> Vec<u8>,
 ) -> Vec<u8> {
     let again =
         |input: &mut Input<'_>, known: &[Vec<u8>]| known.get(input.below(known.len().max(1))).cloned();
     let mut frame = match input.byte() % 6 {
         0 | 1 => {
-            let mut clear = [[2, 0, 0, 0, 0, 2], EAST.address()].concat();
-            (0..input.below(4)).for_each(|_| clear.extend([0x81, 0x00, 0x00, 0x05]));
-            clear.extend([0x08, 0x00]);
-            let len = if input.flag() { input.byte().into() } else { input.below(50) };
-            let filled = clear.len() + len;
-            clear.resize(filled, input.byte());
+            let clear = clear(input);
             let protected = seal(east, &clear);
             judge.sealed(&protected, &clear);
             known.push(protected.clone());

@@ -63,6 +63,7 @@ replayed!(
     aead_batch,
     config,
     datapath_inward,
+    datapath_link,
     datapath_outward,
     macsec_agreement,
     macsec_receive,
