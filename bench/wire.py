@@ -62,7 +62,7 @@ def turn(number, plan, settings, path):
     def run(net):
         KINDS[plan.kind].turn(net, plan.implementation, number, plan.wanted, settings, path).run()
     name = f"round {number}: {plan.implementation}" + (f", {plan.kind}" if plan.kind != "plain" else "")
-    return Case(name, "that every figure can be measured", SLACK * plan.seconds + SPARE, "bench", run)
+    return Case(name, "that every figure can be measured", SLACK * plan.seconds + SPARE, "bench", True, run)
 
 
 def measure(wanted, path, settings):

@@ -82,7 +82,7 @@ def cipher(program, number, path):
 def turn(number, implementation, settings, folder, path):
     """A turn as a case of the lab, which gives it namespaces, a process and a limit of its own."""
     return Case(f"round {number}: {implementation}, taken apart", "that it can be measured and sampled",
-                4 * settings.tcp + 90, "bench",
+                4 * settings.tcp + 90, "bench", True,
                 lambda net: Sampled(net, implementation, number, folder, settings, path).run())
 
 
