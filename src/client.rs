@@ -19,6 +19,7 @@ mod grant;
 mod https;
 mod import;
 mod laid;
+mod nat64;
 mod network;
 mod places;
 mod probe;
@@ -146,7 +147,11 @@ fn set_up(places: &Places, up: &Up, arguments: &Adit) -> Result<()> {
     if arguments.foreground {
         return daemon::run(places, &name, wishes, arguments.log_level);
     }
-    if socket::status(&places.socket(&name))?.is_some() {
+    if let Some(tunnel) = socket::status(&places.socket(&name))? {
+        let less = |wish: bool, is: bool| wish && !is;
+        if less(wishes.full_tunnel, tunnel.full_tunnel) || less(wishes.kill_switch, tunnel.kill_switch) {
+            bail!("{name} is up with less than that: `adit down {name}` first");
+        }
         return say(&format!("{name}: up already; `adit status` tells how it is"));
     }
     background::detach(&["--foreground"])?;
@@ -194,7 +199,15 @@ fn take_down(places: &Places, named: Option<&str>) -> Result<()> {
             say(&format!("{name}: what a client that crashed had left is taken away"))?;
         }
     }
-    if nothing { say("nothing is up") } else { Ok(()) }
+    match named {
+        Some(name) if nothing && !places.names().iter().any(|known| known == name) => {
+            places.look()?;
+            Err(places.unknown(name))
+        }
+        Some(name) if nothing => say(&format!("{name}: down already")),
+        None if nothing => say("nothing is up"),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn tell(places: &Places, arguments: &arguments::Status) -> Result<()> {
@@ -204,7 +217,8 @@ fn tell(places: &Places, arguments: &arguments::Status) -> Result<()> {
     names.dedup();
     if let Some(name) = &arguments.profile {
         if !names.contains(name) {
-            return Err(Wrong(format!("there is no profile {name}; there are: {}", names.join(", "))).into());
+            places.look()?;
+            return Err(places.unknown(name));
         }
         names.retain(|known| known == name);
     }

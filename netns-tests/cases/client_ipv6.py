@@ -58,6 +58,17 @@ def dns64(net):
     works(pair, client, f"[{SYNTHESISED}]:{PORT}")
 
 
+#   a: adit, without IPv4, with DNS64 ---- wire: NAT64 ---- b: wireguard-go
+@case()
+def address_of_ipv4(net):
+    """A gateway of which an IPv4 address alone is known is reached behind the NAT64, whose prefix a known name tells."""
+    pair, client = only_ipv6(net)
+    pair.right.host.address("lo", f"{SYNTHESISED}/128")
+    Dns(pair.left.host, {"ipv4only.arpa": ["192.0.0.170", "192.0.0.171", "64:ff9b::c000:aa", "64:ff9b::c000:ab"]})
+    client.take_in(profile(pair))
+    works(pair, client, f"[{SYNTHESISED}]:{PORT}")
+
+
 #   a: adit, without IPv4 ---- wire ---- b: wireguard-go
 @case()
 def ipv4_alone(net):

@@ -45,6 +45,8 @@ def up_and_down(net, peer):
     told = client.status()
     assert told["endpoint"] == pair.right.endpoint() and told["path_mtu"] == 1500 and not told["full_tunnel"], told
     assert client.ctl("up", name)[1].startswith(f"{name}: up already")
+    code, output = client.ctl("up", name, "--full-tunnel")
+    assert code == 1 and "up with less than that" in output, "a full tunnel that is none"
     code, output = client.ctl("down")
     assert code == 0 and output == f"{name}: down\n", output
     assert [pair.left.host.ip(words) for words in ("-o link", "route show table all", "rule")] == before
@@ -216,7 +218,10 @@ def wrong_usage(net):
     os.chmod(file, 0o644)
     code, output = client.ctl("up")
     assert code == 2 and "chmod 600" in output, output
-    assert client.ctl("up", "none")[0] == 2 and client.ctl("status", "none")[0] == 2
+    for command in ("up", "status", "down", "qr"):
+        code, output = client.ctl(command, "none")
+        assert code == 2 and f"there is no profile none; there are: {name}" in output, output
+    assert client.ctl("down", name) == (0, f"{name}: down already\n")
 
 
 #   a: adit up ---- wire ---- b: wireguard-go

@@ -16,7 +16,7 @@ use crate::log;
 /// A profile says which gateway and what is reached through it. "adit import" makes one of a wg-quick file, "adit enroll"
 /// gets one from the gateway. "adit status" tells whether the tunnel works, and what is wrong if it does not.
 #[derive(Debug, Parser)]
-#[command(name = "adit", version, after_help = AFTER)]
+#[command(name = "adit", version, after_help = AFTER, arg_required_else_help = true)]
 pub struct Adit {
     /// Folder of the profiles
     #[arg(

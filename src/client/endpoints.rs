@@ -1,10 +1,11 @@
 //! Where a gateway may be: addresses of the profile, and those that its names lead to, each in its turn.
 //!
 //! Names are looked up when the tunnel is set up, and again when nobody answers: the gateway may be elsewhere. With a full
-//! tunnel the system's resolver may be behind the gateway that is looked for; then it is looked for where it was last.
+//! tunnel the system's resolver may be behind the gateway that is looked for; then it is looked for where it was last. Where
+//! no route leads to an address of IPv4, what a NAT64 makes of it is tried as well.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use adit_noise::Time;
 use serde::{Deserialize, Serialize};
 
+use super::nat64;
 use super::network::MARK;
 use crate::config::EndpointName;
 use crate::net::path;
@@ -69,6 +71,9 @@ impl Endpoints {
 
     /// Waits for the look-up for so long; then what is remembered has to do. The place to begin with.
     pub(super) fn first(&mut self, patience: Duration, memory: &mut Memory) -> Option<SocketAddr> {
+        // A NAT64 is a guess: a resolver that is silent is not waited for as long as for a name.
+        let named = self.names.iter().any(|name| matches!(name, EndpointName::Dns { .. }));
+        let patience = if named { patience } else { patience / 3 };
         if let Some(answer) = &self.asking
             && let Ok(found) = answer.recv_timeout(patience)
         {
@@ -116,8 +121,12 @@ impl Endpoints {
 
     /// All places, in the profile's order.
     fn with(&self, names: &BTreeMap<String, Vec<SocketAddr>>) -> Vec<SocketAddr> {
+        let prefixes = names.get(nat64::NAME).cloned().unwrap_or_default();
         let places = self.names.iter().flat_map(|name| match name {
-            EndpointName::Address(address) => vec![*address],
+            EndpointName::Address(address) => {
+                let behind = prefixes.iter().filter_map(|prefix| behind(*prefix, *address));
+                [*address].into_iter().chain(behind).collect()
+            }
             EndpointName::Dns { .. } => names.get(&name.to_string()).cloned().unwrap_or_default(),
         });
         places.collect()
@@ -129,13 +138,22 @@ impl Endpoints {
         for (name, answer) in found {
             match answer {
                 Ok(places) => drop(memory.names.insert(name, places)),
+                // There is no NAT64; a gateway without any name has none that is wrong.
+                Err(_) if name == nat64::NAME => drop(memory.names.remove(&name)),
                 Err(error) => self.error = Some(error),
             }
         }
     }
 
     fn ask(&mut self) {
+        let leads = |address: &SocketAddr| path::mtu(*address, MARK).is_ok();
+        let works = |name: &EndpointName| matches!(name, EndpointName::Address(address) if leads(address));
+        let any = self.names.iter().any(works);
         let names = self.names.iter().filter_map(|name| match name {
+            // Where one of the addresses works nobody is asked.
+            EndpointName::Address(address) if address.is_ipv4() && !any => {
+                Some((nat64::NAME.to_owned(), nat64::NAME.to_owned(), address.port()))
+            }
             EndpointName::Address(_) => None,
             EndpointName::Dns { host, port } => Some((name.to_string(), host.clone(), *port)),
         });
@@ -155,6 +173,12 @@ impl Endpoints {
             Err(error) => self.error = Some(error.to_string()),
         }
     }
+}
+
+/// Where an address of IPv4 is behind a NAT64, if `found` is where its known name is.
+fn behind(found: SocketAddr, address: SocketAddr) -> Option<SocketAddr> {
+    let (IpAddr::V6(found), IpAddr::V4(v4)) = (found.ip(), address.ip()) else { return None };
+    Some(SocketAddr::new(nat64::synthesise(found, v4)?.into(), address.port()))
 }
 
 fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
@@ -210,6 +234,19 @@ mod tests {
             assert!(endpoints.error().is_some());
             let mut nowhere = Endpoints::new(&names(&["gate.invalid:7"]), NOW);
             assert_eq!(nowhere.first(PATIENCE, &mut Memory::default()), None);
+        });
+    }
+
+    #[test]
+    fn an_address_of_ipv4_is_also_looked_for_behind_a_nat64() {
+        isolated(|| {
+            let mut memory = Memory::default();
+            memory
+                .names
+                .insert(nat64::NAME.into(), vec![place("192.0.0.170:7"), place("[64:ff9b::c000:aa]:7")]);
+            let endpoints = Endpoints::new(&names(&["198.51.100.1:7", "[2001:db8::1]:7"]), NOW);
+            let all = [place("198.51.100.1:7"), place("[64:ff9b::c633:6401]:7"), place("[2001:db8::1]:7")];
+            assert_eq!(endpoints.with(&memory.names), all);
         });
     }
 

@@ -87,8 +87,7 @@ impl Places {
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let known = self.names().join(", ");
-                return Err(Wrong(format!("there is no profile {name}; there are: {known}")).into());
+                return Err(self.unknown(name));
             }
             Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
         };
@@ -120,6 +119,16 @@ impl Places {
         let trial = path.with_extension("trial");
         write(&trial, b"").with_context(|| format!("cannot write to {}", self.profiles.display()))?;
         fs::remove_file(&trial).with_context(|| format!("cannot remove {}", trial.display()))
+    }
+
+    /// That there is no profile of this name.
+    #[must_use]
+    pub(super) fn unknown(&self, name: &str) -> anyhow::Error {
+        let known = match self.names() {
+            names if names.is_empty() => "there is none at all".to_owned(),
+            names => format!("there are: {}", names.join(", ")),
+        };
+        Wrong(format!("there is no profile {name}; {known}")).into()
     }
 
     /// Writes a profile: whole, or not at all.
