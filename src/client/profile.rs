@@ -295,6 +295,8 @@ pub(super) fn is_domain(text: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     pub(in crate::client) fn sample() -> Profile {
@@ -376,5 +378,36 @@ pub(super) mod tests {
     fn secrets_are_not_shown() {
         let shown = format!("{:?}", sample());
         assert!(!shown.contains("secret") && !shown.contains(&*sample().private_key.to_base64()), "{shown}");
+    }
+
+    proptest! {
+        /// Whatever stands in the file, it is an error that repeats no key, or a profile that comes back as it was.
+        #[test]
+        fn whatever_stands_in_a_profile_is_told_or_comes_back(
+            at in 0_usize..900,
+            length in 0_usize..40,
+            put in "[-a-z0-9=\"\\\\.:/\\[\\]\\n\u{e9}]{0,30}",
+        ) {
+            let mut text = sample().to_toml().unwrap().to_string();
+            let at = at % text.len();
+            text.replace_range(at..(at + length).min(text.len()), &put);
+            match Profile::parse(&text) {
+                Ok(profile) => {
+                    let written = profile.to_toml().unwrap();
+                    prop_assert_eq!(&*Profile::parse(&written).unwrap().to_toml().unwrap(), &*written);
+                    prop_assert!(!profile.gateways.is_empty() && !profile.addresses.is_empty());
+                    let _ = profile.to_quick();
+                }
+                Err(error) => {
+                    let key = sample().private_key.to_base64();
+                    prop_assert!(!error.contains(&key[12..32]), "{}", error);
+                }
+            }
+        }
+
+        #[test]
+        fn what_is_no_profile_is_told(text in "\\PC{0,200}") {
+            prop_assert!(Profile::parse(&text).is_err());
+        }
     }
 }

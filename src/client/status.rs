@@ -77,6 +77,8 @@ pub(super) enum State {
     NoAddress,
     /// The gateway does not answer.
     NoAnswer,
+    /// The gateway has not been asked for as long as a session lasts: nobody sends, or the machine has slept.
+    Idle,
     /// The gateway's machine, or one before it, says no.
     Refused,
     /// A firewall of this machine holds back what is sent.
@@ -112,6 +114,7 @@ impl State {
             | Self::HeldBack
             | Self::Expired
             | Self::Removed
+            | Self::Idle
             | Self::Clock
             | Self::Broken => "not connected",
         }
@@ -239,8 +242,14 @@ fn state(facts: &Facts, problems: &mut Vec<String>) -> State {
         );
         return tell(State::Clock, words);
     }
-    if trying < SILENCE.as_secs_f64() && facts.handshake_age.is_none() {
-        return State::Connecting;
+    if trying < SILENCE.as_secs_f64() {
+        let Some(age) = facts.handshake_age else { return State::Connecting };
+        let words = format!(
+            "the last handshake was {} ago, and the gateway has not been asked since, or this moment: whether it answers shows \
+             with the next packet",
+            span(age)
+        );
+        return tell(State::Idle, words);
     }
     let for_so_long = if trying >= 1.0 { format!(" for {}", span(trying)) } else { String::new() };
     let guess = if facts.answers_https {
@@ -303,11 +312,22 @@ mod tests {
         for (age, state) in [
             (Some(0.0), State::Connected),
             (Some(180.0), State::Connected),
-            (Some(180.1), State::NoAnswer),
+            (Some(180.1), State::Idle),
             (None, State::Connecting),
         ] {
             assert_eq!(judged(|facts| facts.handshake_age = age).0, state, "{age:?}");
         }
+    }
+
+    #[test]
+    fn after_sleep_nobody_is_said_not_to_answer_who_was_not_asked() {
+        let slept =
+            |trying| judged(|facts| (facts.handshake_age, facts.trying_for) = (Some(36_000.0), trying));
+        for trying in [None, Some(1.0)] {
+            let (state, words) = slept(trying);
+            assert!(state == State::Idle && words.contains("the last handshake was 10 h ago"), "{words}");
+        }
+        assert_eq!(slept(Some(6.0)).0, State::NoAnswer);
     }
 
     #[test]
