@@ -29,6 +29,7 @@ mod reload;
 mod resolver;
 mod signals;
 mod start;
+mod tally;
 mod terminators;
 mod upkeep;
 mod warnings;

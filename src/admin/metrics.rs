@@ -234,7 +234,8 @@ impl Metrics {
         out.gauge("adit_build_info", "Always 1; the version of the daemon", [(version, Value::Whole(1))])?;
         let warnings = status.wireguard.iter().map(|(tunnel, wireguard)| {
             let of_peers = wireguard.peers.iter().map(|peer| peer.warnings.len()).sum::<usize>();
-            (labels(tunnel), Value::Whole((wireguard.warnings.len() + of_peers) as u64))
+            let of_clients = status.clients.get(tunnel).map_or(0, |clients| clients.warnings.len());
+            (labels(tunnel), Value::Whole((wireguard.warnings.len() + of_peers + of_clients) as u64))
         });
         let links = self.status.macsec.iter();
         let links = links.map(|(name, link)| (labels(name), Value::Whole(link.warnings.len() as u64)));
@@ -243,7 +244,7 @@ impl Metrics {
         let own = (labels(""), Value::Whole(status.warnings.len() as u64));
         out.gauge(
             "adit_warnings",
-            "Warnings of each tunnel and its peers, of each link, and where TLS ends; those of the gateway itself have no tunnel",
+            "Warnings of each tunnel, its peers and its clients, of each link, and where TLS ends; those of the gateway itself have no tunnel",
             std::iter::once(own).chain(warnings).chain(links).chain(tls),
         )?;
         let mut single = |name, help, value| out.gauge(name, help, [(Labels::new(), value)]);

@@ -11,7 +11,8 @@ use adit_noise::PublicKey;
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::leases::{Desk, Leases, Tally};
+use super::leases::{Desk, Leases};
+use super::tally::Tally;
 use super::{Gateway, told};
 use crate::clock;
 use crate::config::{Clients, Config, Wireguard};
@@ -41,7 +42,10 @@ pub(super) struct RemoteAccess {
 #[derive(Debug)]
 struct Watched {
     paths: Paths,
+    /// Of the files that are in use.
     stamp: Stamp,
+    /// Of those that were read last.
+    tried: Stamp,
     /// What is wrong with them, or should be known of them.
     findings: Vec<String>,
 }
@@ -156,8 +160,12 @@ fn commit(
     let leases = leases.ok_or("it ended while it was changed; reload again")?;
     let terms = terms(clients, wireguard);
     let reserved: HashSet<PublicKey> = terms.reserved.iter().copied().collect();
-    let watched =
-        Watched { paths: paths(clients), stamp: ready.stamp, findings: ready.material.findings().to_vec() };
+    let watched = Watched {
+        paths: paths(clients),
+        tried: ready.stamp.clone(),
+        stamp: ready.stamp,
+        findings: ready.material.findings().to_vec(),
+    };
     let access = Access::new(clients.pool.ranges(), &clients.access, clients.between_clients);
     let wanted = |address: &SocketAddr| clients.listen.contains(address);
     let (serving, state, mut listeners, server) = match running {
@@ -220,17 +228,23 @@ impl Watched {
     fn look(&mut self, serving: &ArcSwap<Serving>, leases: &Arc<Leases>) {
         let (stamp, now) = (self.paths.stamp(), clock::both().wall.as_secs());
         let before = serving.load_full();
-        if stamp == self.stamp && !before.material.is_stale(now) {
+        if stamp == self.stamp && before.material.is_whole() && !before.material.is_stale(now) {
             return;
         }
         let material = match before.material.again(&self.paths, now) {
             Ok(material) => Arc::new(material),
             Err(wrong) => return tracing::error!("{wrong}"),
         };
-        if self.findings != material.findings() {
+        let changed = self.findings != material.findings();
+        if changed {
             material.findings().iter().for_each(|finding| tracing::warn!("{finding}"));
             self.findings = material.findings().to_vec();
         }
+        // As bad as before: nothing is to be had from it, and looking through all leases costs something.
+        if !material.is_whole() && !changed && stamp == self.tried {
+            return;
+        }
+        self.tried = stamp.clone();
         if material.is_whole() && stamp != self.stamp {
             tracing::info!("certificates of the enrolment API were read again");
             self.stamp = stamp;

@@ -3,10 +3,10 @@
 //! The store says what is true, in the order of its answers; each is passed on to the tunnel's control thread at once, without
 //! waiting for it. So nobody has a lease without being a peer, or is one without a lease, for longer than that takes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use adit_noise::PublicKey;
@@ -14,6 +14,7 @@ use adit_wireguard::uapi::Change as PeersChange;
 use adit_wireguard::{PeerChange, Prefix};
 
 use super::refusals::Refusals;
+use super::tally::Tally;
 use crate::clock;
 use crate::control::Remote;
 use crate::datapath::wireguard::Access;
@@ -67,47 +68,6 @@ struct Place {
     holders: HashMap<PublicKey, Identity>,
     /// Keys of peers in the configuration file, which has the last word.
     reserved: HashSet<PublicKey>,
-}
-
-/// Counters since the start.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    pub(super) granted: AtomicU64,
-    pub(super) expired: AtomicU64,
-    pub(super) ended: AtomicU64,
-    /// Refused requests by the API's words.
-    refused: Mutex<BTreeMap<&'static str, u64>>,
-    /// Connections that ended without an answer.
-    lost: [AtomicU64; LOST.len()],
-}
-
-/// Why connections end without an answer, and how the status calls it.
-const LOST: [(Lost, &str); 4] =
-    [(Lost::Crowd, "crowd"), (Lost::Handshake, "handshake"), (Lost::Slow, "slow"), (Lost::Broken, "broken")];
-
-impl Tally {
-    /// Refused requests by the API's words.
-    pub(super) fn refusals(&self) -> BTreeMap<String, u64> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect()
-    }
-
-    /// Connections that ended without an answer, by why.
-    pub(super) fn lost(&self) -> BTreeMap<String, u64> {
-        let counts = LOST.iter().zip(&self.lost);
-        counts.map(|((_, word), count)| ((*word).to_owned(), count.load(Ordering::Relaxed))).collect()
-    }
-
-    fn refuse(&self, word: &'static str) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(word).or_default() += 1;
-    }
-
-    fn lose(&self, why: Lost) {
-        let counter = LOST.iter().zip(&self.lost).find(|((known, _), _)| *known == why);
-        if let Some((_, count)) = counter {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// Why leases are over.

@@ -109,8 +109,8 @@ fn the_state_of_the_gateway_is_exposed() {
         assert_eq!(value("adit_tunnel_up", Some("wg0")), Some(1.0));
         assert_eq!(value("adit_handshakes_total", Some("wg0")), Some(17.0));
         assert_eq!(value("adit_handshake_queue_depth", Some("wg0")), Some(4.0));
-        // That of the tunnel, and that of its peer.
-        assert_eq!(value("adit_warnings", Some("wg0")), Some(2.0));
+        // That of the tunnel, that of its peer, and that of its clients.
+        assert_eq!(value("adit_warnings", Some("wg0")), Some(3.0));
         assert_eq!(value("adit_warnings", Some("")), Some(2.0));
         assert_eq!(value("adit_config_last_reload_successful", None), Some(0.0));
         assert_eq!(value("adit_config_reloads_total", None), Some(3.0));
