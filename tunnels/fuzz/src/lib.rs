@@ -13,6 +13,7 @@ mod client_hello;
 mod config;
 mod cookie;
 mod damage;
+mod enrolment;
 mod frame;
 mod handshake;
 mod input;
@@ -40,6 +41,7 @@ pub use client_hello::tls_client_hello;
 pub use config::config;
 pub use cookie::noise_cookie;
 pub use handshake::wireguard_handshake;
+pub use enrolment::{enrolment_certificate, enrolment_request};
 pub use input::Input;
 pub use inward::datapath_inward;
 pub use ip::packet_ip;
@@ -70,6 +72,8 @@ pub const TARGETS: &[Target] = targets![
     datapath_outward,
     macsec_agreement,
     macsec_receive,
+    enrolment_certificate,
+    enrolment_request,
     noise_cookie,
     noise_responder,
     packet_coalesce,

@@ -65,6 +65,8 @@ replayed!(
     datapath_inward,
     datapath_link,
     datapath_outward,
+    enrolment_certificate,
+    enrolment_request,
     macsec_agreement,
     macsec_receive,
     noise_cookie,
