@@ -13,6 +13,7 @@ declare -A package_of=(
   [cc]=gcc [make]=make [valgrind]=valgrind [dnsmasq]=dnsmasq-base
   [faketime]=faketime [dbus-daemon]=dbus-daemon [setpriv]=util-linux
   [/usr/lib/python3/dist-packages/dbus]=python3-dbus [/usr/lib/python3/dist-packages/gi]=python3-gi
+  [nginx]=nginx-light [h2load]=nghttp2-client
   [openvpn]=openvpn [curl]=curl [openssl]=openssl [testssl]=testssl.sh [slowhttptest]=slowhttptest
   [/usr/share/doc/python3-venv]=python3-venv
   [/usr/lib/python3/dist-packages/scapy]=python3-scapy

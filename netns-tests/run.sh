@@ -37,6 +37,8 @@ stage_setup() {
   install_missing faketime setpriv dbus-daemon /usr/lib/python3/dist-packages/{dbus,gi}
   # The tests of MACsec ask scapy; a station by hand has its ciphers of cryptography.
   install_missing /usr/lib/python3/dist-packages/{scapy,cryptography}
+  # Load of HTTP/2, and a backend that speaks it.
+  install_missing nginx h2load
   need_cargo
   install_crates target/peers "${peers[@]}"
   install_crates target/tools "${tools[@]}"

@@ -8,6 +8,7 @@ mod import;
 mod macsec;
 mod syntax;
 mod tls;
+mod tls_http;
 mod values;
 
 use std::path::Path;

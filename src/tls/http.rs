@@ -19,6 +19,8 @@ mod plain;
 mod request;
 pub mod settings;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 /// What clients are offered, best first.

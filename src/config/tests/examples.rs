@@ -16,7 +16,8 @@ fn example(name: &str) -> String {
 fn uncommented(examples: bool) -> String {
     let setting = |line: &str| {
         let key = line.split(' ').next().unwrap_or_default();
-        let key = line.starts_with('[') || key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let key = line.starts_with('[')
+            || key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         key && (line.starts_with('[') || line.split(' ').nth(1) == Some("="))
     };
     let line = |line: &str| match (line.strip_prefix("# "), line.strip_prefix('#')) {
@@ -92,7 +93,9 @@ fn the_examples_are_what_their_names_say() {
     assert!(web.tls["web"].routes.values().any(|route| route.pass_through));
     assert!(web.tls["internal"].clients.is_some());
     let https = read(&example("https-terminator.toml")).unwrap();
-    assert!(!https.tls["web"].plain.is_empty() && https.tls["web"].routes.values().all(|one| one.http.is_some()));
+    assert!(
+        !https.tls["web"].plain.is_empty() && https.tls["web"].routes.values().all(|one| one.http.is_some())
+    );
     let site = read(&example("site-to-site.toml")).unwrap();
     assert!(!site.wireguard["wg0"].peers["branch"].preshared_key.is_none());
 }

@@ -3,7 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
+
+/// So many requests a client may leave before they are answered, and half of all.
+const LEFT: u64 = 100;
 
 /// What a connection's stream, its requests and its watch share.
 #[derive(Debug)]
@@ -20,6 +24,10 @@ pub(super) struct Activity {
     stalled: Cell<Option<Instant>>,
     /// Requests so far.
     requests: Cell<u64>,
+    /// Those of them that the client left before they were answered.
+    left: Cell<u64>,
+    /// Rung when those are too many.
+    pub(super) abuse: Notify,
 }
 
 /// How long the phases of a connection may take.
@@ -54,6 +62,8 @@ impl Activity {
             head: Cell::new(None),
             stalled: Cell::new(None),
             requests: Cell::new(0),
+            left: Cell::new(0),
+            abuse: Notify::new(),
         }
     }
 
@@ -96,6 +106,14 @@ impl Activity {
     /// A part of a body passed.
     pub(super) fn pass(&self) {
         self.moved.set(Instant::now());
+    }
+
+    /// The client does not want to know any more. Each of these cost a backend's connection, and the client nothing.
+    pub(super) fn leave(&self) {
+        self.left.set(self.left.get() + 1);
+        if self.left.get() >= LEFT && self.left.get() * 2 > self.requests.get() {
+            self.abuse.notify_one();
+        }
     }
 
     /// A request is over.

@@ -162,7 +162,6 @@ impl Backends {
             kept.single.remove(0);
         }
         kept.single.push((single, Instant::now()));
-        self.sweep();
     }
 
     fn share(self: &Rc<Self>, key: Key, rules: &Arc<Rules>, shared: &http2::SendRequest<RequestBody>) {
@@ -170,10 +169,9 @@ impl Backends {
         let kept = all.entry(key).or_default();
         kept.rules.get_or_insert_with(|| rules.clone());
         kept.shared = Some(shared.clone());
-        self.sweep();
     }
 
-    /// Lets go of what was kept for long, as long as there is anything.
+    /// Lets go of what was kept for long, from now on.
     fn sweep(self: &Rc<Self>) {
         if self.sweeping.replace(true) {
             return;
@@ -183,19 +181,14 @@ impl Backends {
             loop {
                 sleep(SWEEP).await;
                 let Some(backends) = backends.upgrade() else { return };
-                let mut all = backends.kept.borrow_mut();
-                all.retain(|_, kept| {
+                backends.kept.borrow_mut().retain(|_, kept| {
                     kept.single
                         .retain(|(single, since)| since.elapsed() < KEPT && !single.sender.is_closed());
-                    // Whoever speaks HTTP/2 with us ends it when it likes; of rules that are gone nobody asks any more.
+                    // Of rules that are gone nobody asks any more.
                     let wanted = kept.rules.as_ref().is_some_and(|rules| Arc::strong_count(rules) > 1);
                     kept.shared.take_if(|shared| shared.is_closed() || !wanted);
                     !kept.single.is_empty() || kept.shared.is_some()
                 });
-                if all.is_empty() {
-                    backends.sweeping.set(false);
-                    return;
-                }
             }
         });
     }
@@ -228,6 +221,7 @@ impl Backends {
         request: Request<RequestBody>,
     ) -> Result<Result<Answer, Unanswered>, (Request<RequestBody>, bool)> {
         let key = Self::key(rules, backend);
+        self.sweep();
         let made = timeout(route.timeouts().connect, self.establish(backend, route, rules)).await;
         let connection = match made {
             Ok(Ok(connection)) => connection,

@@ -13,7 +13,6 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
 use super::backend::Lease;
-use super::counters::Counters;
 use super::settings::Rules;
 
 /// Why a body did not pass.
@@ -135,28 +134,32 @@ pub(super) struct Running {
     activity: Rc<Activity>,
     rules: std::sync::Arc<Rules>,
     begun: Instant,
-    status: Cell<StatusCode>,
+    /// `None`: the client left before it was answered.
+    status: Cell<Option<StatusCode>>,
 }
 
 impl Running {
     pub(super) fn new(activity: Rc<Activity>, rules: std::sync::Arc<Rules>) -> Self {
         activity.begin();
-        // The client's own code for one that left (nginx has 499): it is told nobody.
-        let left = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        Self { activity, rules, begun: Instant::now(), status: Cell::new(left) }
+        Self { activity, rules, begun: Instant::now(), status: Cell::new(None) }
     }
 
     /// What it was answered.
     pub(super) fn answered(&self, status: StatusCode) {
-        self.status.set(status);
+        self.status.set(Some(status));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.activity.end();
-        let counters: &Counters = &self.rules.counters;
-        counters.note(self.status.get(), self.begun.elapsed());
+        match self.status.get() {
+            Some(status) => self.rules.counters.note(status, self.begun.elapsed()),
+            None => {
+                self.rules.counters.leave();
+                self.activity.leave();
+            }
+        }
     }
 }
 

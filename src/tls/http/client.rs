@@ -13,7 +13,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use tokio::sync::{oneshot, watch};
@@ -174,7 +174,7 @@ impl Client {
                 }
             },
             Err(error) if error.is_parse() || error.is_timeout() => {
-                self.rules.counters.note(StatusCode::BAD_REQUEST, Duration::ZERO);
+                self.rules.counters.refuse();
                 parts.io.finish(PARTING).await;
                 None
             }
@@ -303,12 +303,36 @@ impl Watch {
                     self.told = true;
                     return Order::End;
                 }
+                () = self.activity.abuse.notified() => return Order::Break,
                 () = sleep(self.limits.head / LOOKS) => match self.activity.overdue(&self.limits, Instant::now()) {
                     None => {}
                     Some(Overdue::Idle) => return Order::End,
                     Some(Overdue::Held) => return Order::Break,
                 },
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{KeyPair, SanType};
+
+    use super::*;
+    use crate::tls::test_certificates::params;
+
+    #[test]
+    fn backends_are_told_of_a_client_by_the_best_name_that_it_has() {
+        for (hosts, uris, text) in [
+            (&[][..], &[][..], "subject:CN=Zo%C3%AB 100%25"),
+            (&["a.example.org"], &[], "dns:a.example.org"),
+            (&["a.example.org"], &["spiffe://example.org/a"], "spiffe://example.org/a"),
+        ] {
+            let mut params = params("Zoë 100%", hosts, 0, 9);
+            let uri = |uri: &&str| SanType::URI((*uri).try_into().unwrap());
+            params.subject_alt_names.extend(uris.iter().map(uri));
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert_eq!(told(&Identity::of(certificate.der()).unwrap()).unwrap(), text);
         }
     }
 }

@@ -18,6 +18,7 @@ pub struct Counters {
     /// Microseconds of all requests.
     time: AtomicU64,
     retried: AtomicU64,
+    left: AtomicU64,
 }
 
 impl Counters {
@@ -33,6 +34,17 @@ impl Counters {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         self.time.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// What came was no request.
+    pub(super) fn refuse(&self) {
+        let [_, _, _, client, _] = &self.classes;
+        client.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A client left before its request was answered.
+    pub(super) fn leave(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A request was sent once more.
@@ -55,6 +67,12 @@ impl Counters {
     #[must_use]
     pub fn seconds(&self) -> f64 {
         Duration::from_micros(self.time.load(Ordering::Relaxed)).as_secs_f64()
+    }
+
+    /// Requests that clients left before they were answered.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// Requests that were sent once more.

@@ -115,6 +115,10 @@ pub(super) fn judge(parts: &Parts, most: Option<u64>) -> Result<(), StatusCode> 
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
         return Err(StatusCode::BAD_REQUEST);
     }
+    // HTTP/1.1 has one by now; over HTTP/2 the first alone was compared with the body.
+    if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return Err(StatusCode::BAD_REQUEST);
+    }
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.zip(most).is_some_and(|(length, most)| length > most) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
@@ -236,6 +240,7 @@ mod tests {
             ("POST", "/", &[("transfer-encoding", "gzip, chunked")], bad),
             ("POST", "/", &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], bad),
             ("POST", "/", &[("transfer-encoding", "chunked"), ("content-length", "3")], bad),
+            ("POST", "/", &[("content-length", "3"), ("content-length", "4")], bad),
             ("POST", "/", &[("content-length", "11")], Err(StatusCode::PAYLOAD_TOO_LARGE)),
             ("GET", "a.example", &[], bad),
             ("GET", "*", &[], bad),

@@ -21,6 +21,8 @@ use crate::tls::counters::{Counters, Failure};
 use crate::tls::record::{CONTENT, RecordError};
 use crate::tls::socket::Socket;
 
+/// Reads in a row.
+const TURNS: u32 = 16;
 /// What a client may still send when it was told that it is not read any more, in reads.
 const LINGER: usize = 64;
 
@@ -41,6 +43,8 @@ pub(super) struct Stream {
     closed: bool,
     /// The last read filled its buffer.
     bulk: bool,
+    /// Reads that may follow each other before others get their turn.
+    turns: u32,
     pool: Rc<Pool>,
     activity: Rc<Activity>,
     /// Of a client's.
@@ -89,6 +93,7 @@ impl Stream {
             over: false,
             closed: false,
             bulk: false,
+            turns: TURNS,
             pool,
             activity,
             counters: None,
@@ -121,7 +126,13 @@ impl Stream {
     /// Fills `opened`, unless all came.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.opened.is_none() && !self.over {
+            if self.turns == 0 {
+                self.turns = TURNS;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             ready!(self.socket.poll_readable(cx))?;
+            self.turns -= 1;
             let mut buffer = self.pool.take(self.bulk);
             let carried = self.carry.len();
             let room = buffer.room();

@@ -1,0 +1,186 @@
+//! What comes through as it should, and what clients are told when it does not.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use super::recorder::Recorder;
+use super::{Setup, ok, rest, setup, start, statuses};
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+}
+
+/// An address where nobody is.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// The status of one request, and the whole of its answer.
+fn status(setup: &Setup, request: &str) -> (String, String) {
+    let mut stream = setup.client("http/1.1");
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.flush().unwrap();
+    stream.sock.set_read_timeout(Some(Duration::from_millis(900))).unwrap();
+    let answer = String::from_utf8(rest(&mut stream)).unwrap();
+    (statuses(&answer).concat(), answer)
+}
+
+#[test]
+fn a_connection_to_a_backend_serves_one_client_after_the_other() {
+    let setup = setup(|_| ());
+    for _ in 0..3 {
+        let mut stream = setup.client("http/1.1");
+        for _ in 0..3 {
+            stream.write_all(get("/a").as_bytes()).unwrap();
+            let answer = ok(&mut stream);
+            assert!(!answer.contains("x-hop") && !answer.contains("keep-alive"), "{answer}");
+        }
+    }
+    let seen = setup.recorder.take();
+    assert_eq!((seen.connections, seen.requests.len()), (1, 9));
+    assert_eq!(setup.rules.counters.classes().map(|(_, count)| count).sum::<u64>(), 9);
+}
+
+#[test]
+fn a_request_is_asked_twice_only_where_that_does_no_harm() {
+    let recorder = Recorder::start();
+    let backends = vec![nobody(), recorder.address];
+    let setup = start(|_| (), recorder, backends, false);
+    assert_eq!(status(&setup, &get("/a")).0, "200", "the second backend takes what the first refused");
+    // The connection is kept, and closed by the backend at the next request.
+    assert_eq!(status(&setup, &get("/once")).0, "200");
+    let seen = setup.recorder.take();
+    assert_eq!((seen.connections, seen.requests.len()), (2, 3));
+    let post = "POST /once HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 2\r\n\r\nhi";
+    assert_eq!(status(&setup, post).0, "502");
+    assert_eq!(setup.recorder.take().requests.len(), 1);
+    // On a connection of its own it was heard: nobody knows what came of it.
+    assert_eq!(status(&setup, &get("/broken")).0, "502");
+    assert_eq!(setup.recorder.take().requests.len(), 1);
+}
+
+#[test]
+fn clients_are_told_shortly_what_is_wrong_and_nothing_of_what_is_behind() {
+    let answers = |backends: Vec<SocketAddr>, path: &str| {
+        let quick = |settings: &mut super::Settings| settings.answer_timeout = Duration::from_millis(200);
+        status(&start(quick, Recorder::start(), backends, false), &get(path))
+    };
+    let recorder = Recorder::start();
+    for (backends, path, expected, body) in [
+        (vec![], "/a", "503", "503 Service Unavailable\n"),
+        (vec![nobody()], "/a", "502", "502 Bad Gateway\n"),
+        (vec![recorder.address], "/silent", "504", "504 Gateway Timeout\n"),
+    ] {
+        let (status, answer) = answers(backends, path);
+        assert_eq!(status, expected, "{answer}");
+        assert!(answer.ends_with(&format!("\r\n\r\n{body}")) && !answer.contains("127.0.0.1"), "{answer}");
+    }
+}
+
+#[test]
+fn a_websocket_goes_through_and_what_was_said_early_too() {
+    let setup = setup(|_| ());
+    let mut stream = setup.client("http/1.1");
+    let request = "GET /switch HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\nearly";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut all = Vec::new();
+    while !all.ends_with(b"early") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        all.push(byte[0]);
+    }
+    let text = String::from_utf8(all).unwrap();
+    assert!(text.starts_with("HTTP/1.1 101 ") && text.contains("upgrade: websocket"), "{text}");
+    assert!(text.ends_with("\r\n\r\nhelloearly"), "{text}");
+    stream.write_all(b"later").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"later");
+    let seen = setup.recorder.take();
+    assert_eq!(seen.requests[0].header("upgrade"), ["websocket"]);
+    // The client's end is the backend's.
+    stream.conn.send_close_notify();
+    stream.flush().unwrap();
+    assert!(rest(&mut stream).is_empty());
+    // A switch that nobody asked for is none.
+    assert_eq!(status(&setup, &get("/switch")).0, "502");
+}
+
+#[test]
+fn a_client_that_waits_for_a_word_before_its_body_gets_it() {
+    let setup = setup(|_| ());
+    let mut stream = setup.client("http/1.1");
+    let head =
+        "POST /a HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut word = [0; 25];
+    stream.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"hello").unwrap();
+    assert!(ok(&mut stream).contains("x-body: 5"));
+    assert!(setup.recorder.take().requests[0].header("expect").is_empty());
+}
+
+#[test]
+fn a_backend_that_reads_slowly_holds_up_the_client_and_fills_no_memory() {
+    let setup = setup(|_| ());
+    let mut stream = setup.client("http/1.1");
+    stream.sock.set_write_timeout(Some(Duration::from_millis(400))).unwrap();
+    let head = "POST /slow HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 104857600\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let (block, mut sent) = (vec![0; 65_536], 0);
+    while sent < 104_857_600 && stream.write_all(&block).and_then(|()| stream.flush()).is_ok() {
+        sent += block.len();
+    }
+    // What the system's own buffers hold, and not much of ours.
+    assert!(sent < 50_000_000, "{sent} bytes were taken");
+}
+
+#[test]
+fn a_listener_in_clear_sends_known_hosts_to_https_and_does_nothing_else() {
+    let recorder = Recorder::start();
+    let backends = vec![recorder.address];
+    let setup = start(|_| (), recorder, backends, true);
+    let ask = |request: &str| {
+        let mut stream: TcpStream = setup.tcp();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let moved = ask("POST /a%20b?c=d HTTP/1.1\r\nHost: www.example.com:80\r\nContent-Length: 2\r\n\r\nhi");
+    assert!(moved.starts_with("HTTP/1.1 308 "), "{moved}");
+    assert!(moved.contains("location: https://www.example.com:8443/a%20b?c=d\r\n"), "{moved}");
+    assert!(!moved.contains("strict-transport"), "{moved}");
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n", "421"),
+        ("GET / HTTP/1.1\r\n\r\n", "400"),
+        ("GET / HTTP/1.1\r\nHost: www.example.com@other.example\r\n\r\n", "400"),
+        ("GET http://other.example/ HTTP/1.1\r\nHost: www.example.com\r\n\r\n", "400"),
+        ("nonsense\r\n\r\n", "400"),
+    ] {
+        assert_eq!(statuses(&ask(request)), [status], "{request}");
+    }
+    assert!(setup.recorder.take().requests.is_empty());
+}
+
+#[test]
+fn a_listener_that_ends_lets_requests_end_and_sends_the_idle_away() {
+    let setup = setup(|settings| settings.answer_timeout = Duration::from_secs(20));
+    let (mut idle, mut busy) = (setup.client("http/1.1"), setup.client("http/1.1"));
+    idle.write_all(get("/a").as_bytes()).unwrap();
+    ok(&mut idle);
+    busy.write_all(get("/silent").as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    setup.listener.drain(Duration::from_secs(20));
+    assert!(rest(&mut idle).is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(ok(&mut busy).starts_with("HTTP/1.1 200"));
+    assert!(rest(&mut busy).is_empty());
+    while !setup.listener.is_over() {
+        assert!(begun.elapsed() < Duration::from_secs(15));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
