@@ -9,6 +9,7 @@
 
 pub mod crowd;
 pub mod forward;
+pub mod leases;
 
 mod load;
 mod message;
