@@ -11,6 +11,15 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) * TICK
 
 
+def running_seconds(pid):
+    """The same to the nanosecond, as the scheduler counts it, of the threads that there are."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+            total += int(file.read().split()[0])
+    return total * 1e-9
+
+
 def peak_bytes(pid):
     """The most memory it ever had resident (VmHWM)."""
     with open(f"/proc/{pid}/status") as file:

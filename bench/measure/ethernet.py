@@ -11,22 +11,28 @@ from lab import link_config, process
 from lab.daemon import Daemon
 from lab.site import Site
 from lab.wireguard import ROOT, Missing
-from measure.cost import cpu_seconds
+from measure.cost import running_seconds
 
 FORWARDER, OPENVPN = f"{ROOT}/target/release/forwarder", "/usr/sbin/openvpn"
+GCM = f"{ROOT}/target/release/gcm"
+# The gateway without a cipher: built for this alone, into a folder of its own.
+NULL = f"{ROOT}/target/null/release/aditd"
 NAME, DEVICE, OVERHEAD = "uplink", "msec0", 32
 # What a device may have for an MTU where its frames go in UDP, on a wire of 1500. Equal for all of them.
-IN_UDP, IN_VXLAN = 1420, 1370
+IN_UDP, IN_UDP_JUMBO, IN_VXLAN = 1420, 8920, 1370
 # By name: the MTU of the device, and that of the wire.
 MTUS = {
     "cable": (1500, 1500), "cable-jumbo": (9000, 9000), "forwarder": (1500, 1600), "forwarder-jumbo": (9000, 9100),
-    "forwarder-single": (1500, 1600), "adit-link": (1500, 1500 + OVERHEAD),
-    "adit-link-jumbo": (9000, 9000 + OVERHEAD), "adit-link-udp": (IN_UDP, 1500), "openvpn-tap": (IN_UDP, 1500),
-    "wireguard-go-vxlan": (IN_VXLAN, 1500),
+    "forwarder-single": (1500, 1600), "forwarder-direct": (1500, 1600), "adit-link": (1500, 1500 + OVERHEAD),
+    "adit-link-jumbo": (9000, 9000 + OVERHEAD), "adit-link-udp": (IN_UDP, 1500), "adit-link-udp-jumbo": (IN_UDP_JUMBO, 9000),
+    "openvpn-tap": (IN_UDP, 1500), "wireguard-go-vxlan": (IN_VXLAN, 1500),
 }
+# Each of adit's, and the same without a cipher.
+CIPHERED = {name: f"{name}-null" for name in MTUS if name.startswith("adit")}
+MTUS.update({null: MTUS[name] for name, null in CIPHERED.items()})
 LINKS = tuple(MTUS)
 # What carries frames in clear, and so is no choice.
-IN_CLEAR = tuple(name for name in LINKS if name.startswith(("cable", "forwarder")))
+IN_CLEAR = tuple(name for name in LINKS if name.startswith(("cable", "forwarder")) or name in CIPHERED.values())
 
 
 def require(name):
@@ -34,8 +40,19 @@ def require(name):
     program, words = {"forwarder": (FORWARDER, "bench/run builds it"), "openvpn": (OPENVPN, "apt-get install openvpn"),
                       "wireguard": ("/usr/bin/wireguard-go", "netns-tests/run.sh setup installs it")}.get(
                           name.partition("-")[0], (None, None))
+    if name in CIPHERED:
+        program, words = GCM, "bench/run builds it"
+    if name in CIPHERED.values():
+        program, words = NULL, "bench/run builds it"
     if program and not os.path.exists(program):
         raise Missing(f"{name}: no program {program} ({words})")
+
+
+class WithoutCipher(Daemon):
+    """The daemon that was built to measure what is left without a cipher."""
+
+    def command(self):
+        return NULL, *super().command()[1:]
 
 
 class Ethernet:
@@ -46,8 +63,7 @@ class Ethernet:
         self.mtu, wire = MTUS[name]
         self.a, self.b = net.host("a"), net.host("b")
         # Without offloads a frame on this cable is one on a real wire. In UDP trains are part of what is measured.
-        net.link(self.a, "wire", self.b, "wire", wire, offload=name in ("adit-link-udp", "openvpn-tap",
-                                                                       "wireguard-go-vxlan"))
+        net.link(self.a, "wire", self.b, "wire", wire, offload=self.over_udp() or name in ("openvpn-tap", "wireguard-go-vxlan"))
         self.device = self.begin()
         for host, number in ((self.a, 1), (self.b, 2)):
             host.address(self.device, f"10.8.0.{number}/24")
@@ -58,6 +74,9 @@ class Ethernet:
         return {"cable": lambda: "wire", "forwarder": self.forwarders, "adit": self.daemons, "openvpn": self.openvpns,
                 "wireguard": self.vxlans}[kind]()
 
+    def over_udp(self):
+        return "-udp" in self.name
+
     def both(self):
         return ((self.a, 1), (self.b, 2))
 
@@ -66,7 +85,8 @@ class Ethernet:
             host.address("wire", f"192.0.2.{number}/24")
 
     def forwarders(self):
-        words = ["--mtu", self.mtu, *(["--offloads", "none"] if self.name.endswith("single") else [])]
+        more = {"single": ["--offloads", "none"], "direct": ["--direct"]}
+        words = ["--mtu", self.mtu, *more.get(self.name.rpartition("-")[2], [])]
         for host, _ in self.both():
             started = host.start(FORWARDER, "wire", DEVICE, *words)
             started.wait_output("ready", 5)
@@ -74,15 +94,14 @@ class Ethernet:
         return DEVICE
 
     def daemons(self):
-        ends = [Daemon(host) for host, _ in self.both()]
-        over_udp = self.name.endswith("udp")
-        if over_udp:
+        ends = [(Daemon if self.name in CIPHERED else WithoutCipher)(host) for host, _ in self.both()]
+        if self.over_udp():
             self.outside()
         tables = link_config.noise(ends, NAME)
         for (_, number), daemon, table in zip(self.both(), ends, tables):
             udp = {"listen": link_config.PORT, "peer": f"192.0.2.{3 - number}:{link_config.PORT}"}
             link_config.put(daemon, NAME, {**table, "tap": DEVICE, "mtu": self.mtu, "cipher": "gcm-aes-xpn-256",
-                                           **({"udp": udp} if over_udp else {"link": "wire"})})
+                                           **({"udp": udp} if self.over_udp() else {"link": "wire"})})
             self.processes.append(daemon.start().process)
         return DEVICE
 
@@ -122,7 +141,7 @@ class Ethernet:
 
     def used(self):
         """Processor time of each end, and the bytes that came out of both devices."""
-        return {"cpu": [cpu_seconds(started.pid) for started in self.processes],
+        return {"cpu": [running_seconds(started.pid) for started in self.processes],
                 "bytes": sum(host.statistic(self.device, "rx_bytes") for host, _ in self.both())}
 
 

@@ -32,6 +32,7 @@ THROUGH, INTO = "from peer to peer without loss", "into the gateway, overloaded"
 PRICE, FLOW = "CPU of the gateway, from peer to peer", "TCP flows of one peer"
 TURNED = "from peer to peer, out of order in their flow, worst round"
 CROWDED = f"{CROWD:,} peers".replace(",", " ")
+LINK_COST = "link: CPU of both ends"
 LINK_TCP, LINK_UDP, LINK_TRIP = "link: TCP, 1 stream", "link: frames without loss, one by one", "link: round trip, 64 bytes, median"
 DIRECTIONS = {"out": "a to b", "back": "b to a", "both": "both ways, sum"}
 
@@ -96,7 +97,9 @@ LINKED = [
     *(Figure(f"link_tcp_{way}", LINK_TCP, words, "Gbit/s", MORE, 1e-9) for way, words in DIRECTIONS.items()),
     *(Figure(f"link_udp_{size}", LINK_UDP, f"{size} octets", "1000/s", MORE, 1e-3) for size in FRAMES),
     *(Figure(f"link_trip_{when}", LINK_TRIP, words, "µs", LESS) for when, words in (("idle", "idle"), ("load", "under TCP"))),
-    Figure("link_cpu", "link: CPU of both ends", "TCP, 1 stream a to b", "s/GB", LESS),
+    Figure("link_cpu", LINK_COST, "TCP, 1 stream a to b", "s/GB", LESS),
+    Figure("link_cpu_udp", LINK_COST, "UDP, full frames at 20 000/s", "s/GB", LESS),
+    Figure("link_gcm", "link: AES-256-GCM alone", "sealing and opening a full frame", "ns", LESS),
 ]
 FIGURES = [*PLAIN, *ODD, *IN_ORDER, *sorted(GROWTH, key=lambda figure: (THROUGH, TURNED, INTO, PRICE, FLOW).index(figure.group)),
            *CROWDS, *LINKED]

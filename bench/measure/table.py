@@ -1,6 +1,7 @@
 """Medians and ratios for a person."""
 from statistics import median
 
+from measure.ethernet import CIPHERED, MTUS
 from measure.figures import FIGURES, LESS
 from measure.implementation import ALL, PEERS
 
@@ -8,12 +9,12 @@ from measure.implementation import ALL, PEERS
 BEST = "best peer"
 PAIRS = (("adit", "wireguard-go"), ("adit", "gotatun-cli"), ("adit", BEST), ("adit-library", "wireguard-go"),
          ("adit-library", "gotatun-cli"), ("adit-gcm", "wireguard-go"), ("adit-null", "veth"), ("adit-link-udp", "openvpn-tap"),
-         ("adit-link-udp", "wireguard-go-vxlan"), ("adit-link", "forwarder"), ("adit-link-jumbo", "forwarder-jumbo"),
-         ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
+         ("adit-link-udp", "wireguard-go-vxlan"), ("adit-link", "forwarder-direct"), ("adit-link-jumbo", "forwarder-jumbo"),
+         *CIPHERED.items(), ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
          ("forwarder-jumbo", "cable-jumbo"), ("forwarder", "forwarder-single"))
 # Of these it is a share that is asked for.
-SHARES = (("adit-null", "veth"), ("adit-link", "forwarder"), ("adit-link-jumbo", "forwarder-jumbo"),
-          ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
+SHARES = (("adit-null", "veth"), ("adit-link", "forwarder-direct"), ("adit-link-jumbo", "forwarder-jumbo"),
+          *CIPHERED.items(), ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
           ("forwarder-jumbo", "cable-jumbo"))
 # No implementation to choose: one does not encrypt, one is no tunnel.
 BEYOND = ("adit-null", "veth")
@@ -98,6 +99,7 @@ def heading(run, figures):
 
 def part(headings, width, figures, text):
     """A table under lines of `headings`, the columns' names, whose cells `text` makes of a figure and its values."""
+    width = max(width, *(len(name) + 2 for names in headings for name in names))
     lines = [" " * LABEL + "".join(f"{name:>{width}}" for name in names) for names in headings]
     group = None
     for figure, found in rows(figures):
@@ -122,6 +124,19 @@ def price(figures):
             yield f"{name}: {nanos:.0f} ns for each packet above adit-null, sealing and opening together (TCP, 1 stream)"
 
 
+def price_of_frames(figures):
+    """The same of a link's full frame, beside what the cipher takes alone."""
+    found = {figure.key: values for figure, values in rows(figures)}
+    for name, null in CIPHERED.items():
+        alone = found.get("link_gcm", {}).get(name)
+        for key, words in (("link_cpu", "TCP"), ("link_cpu_udp", "UDP")):
+            ours, without = (found.get(key, {}).get(one) for one in (name, null))
+            if alone and ours and without:
+                nanos = (median(ours) - median(without)) * (MTUS[name][0] + 14)
+                yield (f"{name}, {words}: {nanos:.0f} ns for each full frame above {null}; "
+                       f"AES-256-GCM alone takes {median(alone):.0f} ns")
+
+
 def table(run, figures):
     """All of it, as one text."""
     present = {record["implementation"] for record in figures}
@@ -136,7 +151,7 @@ def table(run, figures):
             return [(share if (ours, theirs) in SHARES else ratio)(
                 figure, found[ours], best(figure, found) if theirs == BEST else found[theirs]) for ours, theirs in pairs]
         lines += ["", *part([[ours for ours, _ in pairs], [f"vs {theirs}" for _, theirs in pairs]], RATIO, figures, compared)]
-    lines += ["", *price(figures)]
+    lines += ["", *price(figures), *price_of_frames(figures)]
     lines += ["Medians; ± is half the distance between the lowest and the highest round, shown from 5 % on.",
               "adit-null has no cipher, veth no tunnel."]
     return "\n".join(lines)

@@ -39,6 +39,12 @@ def search(host, address, size, seconds, steps, trains=True, ecn=False):
     return ask(host, *words, timeout=steps * (seconds + 5) + 5)
 
 
+def at_rate(host, address, size, seconds, rate):
+    """What became of datagrams that were sent one by one at this rate."""
+    words = ["send", place(address), "--size", size, "--seconds", seconds, "--rate", rate, "--no-gso"]
+    return ask(host, *words, timeout=seconds + 15)
+
+
 def both_ways(ends, size, seconds, trains, rate="max"):
     """What became of datagrams at one rate from both ends at once."""
     words = ["--size", size, "--seconds", seconds, "--rate", rate, *([] if trains else ["--no-gso"])]

@@ -1,5 +1,5 @@
 //! A generator and a sink of UDP for measurements, spoken to by `udpload`; the peers of `crowd`; the pace of `flood`; what
-//! `forwarder` does.
+//! `forwarder` does; what a cipher costs alone.
 //!
 //! ```text
 //! udpload send ---- numbered datagrams, queries ----> udpload sink
@@ -7,6 +7,7 @@
 //! ```
 //! Both use the library's own socket, so that trains leave by `UDP_SEGMENT` and arrive by `UDP_GRO`.
 
+pub mod alone;
 pub mod crowd;
 pub mod forward;
 pub mod leases;
