@@ -61,12 +61,12 @@ pub enum What {
     ClientRemove,
     /// A client's profile was made.
     ClientProfile,
+    /// A client was refused.
+    ClientRefused,
 }
 
 /// By which way it was asked for.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-    /// A client was refused.
-    ClientRefused,
 pub enum Via {
     /// The admin socket.
     #[serde(rename = "write.sock")]
@@ -77,13 +77,13 @@ pub enum Via {
     /// The daemon itself.
     #[serde(rename = "daemon")]
     Daemon,
+    /// The API that clients get their leases by.
+    #[serde(rename = "enrolment")]
+    Enrolment,
 }
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-    /// The API that clients get their leases by.
-    #[serde(rename = "enrolment")]
-    Enrolment,
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is about to be tried. Another line tells the result; without one the daemon ended over it.
