@@ -7,7 +7,9 @@
 //!
 //! What waits and does I/O is the data threads ([`listener`]). They ask the rest by the traits in [`choice`].
 
+pub mod access_log;
 mod attendant;
+pub mod backend_tls;
 mod buffers;
 pub mod certificate;
 mod channel;
@@ -16,11 +18,14 @@ pub mod choice;
 pub mod clients;
 mod connection;
 pub mod counters;
+pub mod dial;
 pub mod front;
+mod guest;
 mod handshake;
 pub mod health;
 pub mod hello;
 pub mod http;
+pub mod limits;
 pub mod listener;
 pub mod lookup;
 pub mod names;
@@ -33,6 +38,7 @@ mod relay;
 pub mod resolver;
 pub mod routes;
 mod socket;
+mod suite;
 pub mod terminator;
 #[cfg(test)]
 mod test_certificates;
@@ -40,3 +46,4 @@ mod test_certificates;
 mod test_link;
 pub mod tickets;
 pub mod upstream;
+mod visit;

@@ -6,7 +6,7 @@ const DAY: u64 = 24 * 60 * 60;
 
 /// A time since 1970 in UTC, to the millisecond: `2026-11-22T01:30:00.250Z`.
 #[must_use]
-pub(super) fn rfc3339(since_1970: Duration) -> String {
+pub(crate) fn rfc3339(since_1970: Duration) -> String {
     let seconds = since_1970.as_secs();
     let (year, month, day) = date(seconds / DAY);
     let (hour, minute, second) = (seconds % DAY / 3_600, seconds % 3_600 / 60, seconds % 60);

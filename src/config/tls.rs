@@ -1,12 +1,15 @@
 //! `[tls.NAME]`: TLS in front of plaintext services.
 
+mod access_log;
 mod backend;
+mod backend_tls;
 mod certificates;
 mod check;
 mod clients;
 mod contents;
 mod duration;
 mod http;
+mod limits;
 mod read;
 mod routes;
 
@@ -16,12 +19,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_wireguard::Prefix;
+
+use crate::tls::backend_tls::BackendTls;
 use crate::tls::certificate::{Certificate, Findings};
+use crate::tls::choice::Timeouts;
 use crate::tls::clients::{Allow, Mode, Verifier};
 use crate::tls::health::Check;
 use crate::tls::http::Settings;
 use crate::tls::names::Pattern;
 use crate::tls::policy::Policy;
+use crate::tls::proxy;
 use crate::tls::routes::Target;
 use crate::tls::tickets::TicketKeys;
 
@@ -45,6 +53,16 @@ pub struct Tls {
     pub ticket_keys: Option<Loaded<TicketKeys>>,
     /// `client_certificates`
     pub clients: Option<Clients>,
+    /// `accept_proxy`: who passes connections on, with a PROXY header ahead of each.
+    pub accept_proxy: Vec<Prefix>,
+    /// `timeouts.handshake`
+    pub handshake: Duration,
+    /// The others of `timeouts`.
+    pub timeouts: Timeouts,
+    /// `max_connections` and the like.
+    pub limits: crate::tls::limits::Settings,
+    /// `access_log`
+    pub access_log: Option<crate::tls::access_log::Settings>,
     /// `[tls.NAME.route.ROUTE]`, by name. There is at least one.
     pub routes: BTreeMap<String, Route>,
 }
@@ -75,6 +93,10 @@ pub struct Route {
     pub check: Option<Check>,
     /// `slow_start`: how long the share of a backend grows once it is up again.
     pub slow_start: Option<Duration>,
+    /// `proxy_protocol`: backends are told of clients by a PROXY header.
+    pub proxy: Option<proxy::Version>,
+    /// `backend_tls`: TLS is spoken to backends.
+    pub backend_tls: Option<Loaded<BackendTls>>,
 }
 
 /// What was made of files. It is the same as another if the files had the same contents.

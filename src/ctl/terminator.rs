@@ -32,11 +32,19 @@ pub(super) fn show(text: &mut Text, name: &str, tls: &Tls) {
     text.field("connections", &format!("{} now, {} in all", tls.open, tls.connections));
     let (full, resumed, passed) = (tls.full_handshakes, tls.resumed_handshakes, tls.passed_through);
     text.field("handshakes", &format!("{full} full, {resumed} resumed; {passed} passed through"));
+    if tls.draining {
+        text.field("draining", &paint.red(&format!("nothing is accepted; {} connections left", tls.open)));
+    }
     if tls.turned_away > 0 {
         text.field("turned away", &tls.turned_away.to_string());
     }
     let (received, sent) = (units::bytes(tls.received_bytes, paint), units::bytes(tls.sent_bytes, paint));
     text.field("transfer", &format!("{received} received, {sent} sent"));
+    if let Some(log) = &tls.access_log {
+        let error = log.error.as_deref().map(|error| format!(", {}", paint.red(&escape(error))));
+        let counts = format!("{} written, {} lost", log.written, log.lost);
+        text.field("access log", &format!("{}: {counts}{}", escape(&log.file), error.unwrap_or_default()));
+    }
     failures(text, tls);
     tls.routes.iter().for_each(|(name, one)| route(text, name, one));
 }
@@ -78,19 +86,29 @@ fn explain(reason: &str) -> Option<&'static str> {
         "record" => "a record that does not decrypt",
         "backend" => "the backend broke off",
         "idle" => "nothing came for too long",
+        "proxy" => "who passes connections on did not say for whom (PROXY header)",
+        "limit" => "there were as many as max_connections",
+        "address_limit" => "there were as many of its address as max_connections_per_address",
+        "address_rate" => "its address began more than max_handshakes_per_address",
         _ => return None,
     })
 }
 
 fn route(text: &mut Text, name: &str, route: &Route) {
     let names = if route.sni.is_empty() { "every other name".to_owned() } else { list(&route.sni) };
-    let how = if route.pass_through { ", passed through" } else { "" };
+    let mut how = if route.pass_through { ", passed through".to_owned() } else { String::new() };
+    if route.backend_tls {
+        how += ", over TLS";
+    }
+    if let Some(version) = &route.proxy_protocol {
+        how += &format!(", PROXY {}", escape(version));
+    }
     text.field("route", &format!("{} ({names}{how})", text.paint.green(&escape(name))));
     route.backends.iter().for_each(|one| backend(text, one));
 }
 
 fn backend(text: &mut Text, backend: &Backend) {
-    let Backend { address, name, open, connections, failures, failing, checks, share } = backend;
+    let Backend { address, name, open, connections, failures, failing, checks, share, .. } = backend;
     let mut words = String::new();
     match checks {
         Some(Checks { up: false, error, .. }) => {
@@ -133,12 +151,16 @@ tls: web
   handshakes: 40 full, 20 resumed; 5 passed through
   turned away: 2
   transfer: 1.00 KiB received, 2.00 KiB sent
+  access log: /var/log/adit/web.log: 65 written, 2 lost, No space left on device (os error 28)
   ended before their time: 4
     handshake: 4 (nothing in common, or a certificate that was refused)
-  route: app (www.example.com, passed through)
+  route: app (www.example.com, passed through, over TLS, PROXY v2)
     127.0.0.1:8080 (app.internal): 1 now, 60 in all, 7 failed, down (GET /health: 503 Service Unavailable), failing, at 25 % of its share
 ";
         assert_eq!(text.out, all);
+        let mut text = Text { out: String::new(), paint: Paint::PLAIN };
+        show(&mut text, "web", &Tls { draining: true, open: 7, ..Tls::default() });
+        assert!(text.out.contains("  draining: nothing is accepted; 7 connections left\n"), "{}", text.out);
     }
 
     #[test]

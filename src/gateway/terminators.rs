@@ -9,9 +9,10 @@ use super::{Gateway, warnings};
 use crate::clock;
 use crate::config::{Config, Tls};
 use crate::status;
-use crate::status::tls::{Backend, Certificate, Checks, ClientCertificates, Route};
+use crate::status::tls::{AccessLog, Backend, Certificate, Checks, ClientCertificates, Name, Route};
 use crate::tls::clients::Mode;
 use crate::tls::health::Record;
+use crate::tls::lookup::{self, Found};
 use crate::tls::routes;
 use crate::tls::terminator::Terminator;
 use crate::tls::upstream::Upstream;
@@ -120,6 +121,9 @@ fn overview(config: &Tls, terminator: &Terminator) -> status::Tls {
         let shown = Route {
             sni: texts(&mut route.sni.iter().map(ToString::to_string)),
             pass_through: route.pass_through,
+            proxy_protocol: route.proxy.map(|version| version.to_string()),
+            backend_tls: route.backend_tls.is_some(),
+            names: running.map(|route| names(route)).unwrap_or_default(),
             backends: running.map(|route| backends(route)).unwrap_or_default(),
         };
         (name.clone(), shown)
@@ -151,11 +155,26 @@ fn overview(config: &Tls, terminator: &Terminator) -> status::Tls {
         received_bytes: totals.upward,
         sent_bytes: totals.downward,
         failures: failures.map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        draining: terminator.is_held(),
+        access_log: rules.access_log.as_ref().map(|log| AccessLog {
+            file: log.settings.file.display().to_string(),
+            written: log.written(),
+            lost: log.lost(),
+            error: log.error(),
+        }),
         warnings: Vec::new(),
     };
     let stale = terminator.tickets().is_some_and(crate::tls::tickets::Tickets::is_stale);
     shown.warnings = warnings::tls::of(config, &shown, stale, now);
     shown
+}
+
+fn names(route: &routes::Route) -> Vec<Name> {
+    let of = |name: &std::sync::Arc<lookup::Name>| {
+        let Found { addresses, error } = name.found();
+        Name { name: format!("{}:{}", name.host, name.port), addresses: addresses.len() as u64, error }
+    };
+    route.names().map(of).collect()
 }
 
 fn backends(route: &routes::Route) -> Vec<Backend> {
@@ -173,6 +192,7 @@ fn backends(route: &routes::Route) -> Vec<Backend> {
             connections: upstream.taken(),
             failures: upstream.failed(),
             failing: upstream.is_failing(),
+            error: upstream.error(),
             checks,
             share: share.filter(|share| *share < 1.0),
         }

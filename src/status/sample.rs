@@ -103,6 +103,7 @@ fn tls(warnings: Vec<String>) -> Tls {
         connections: 60,
         failures: 7,
         failing: true,
+        error: Some("Connection refused (os error 111)".to_owned()),
         checks: Some(super::tls::Checks {
             up: false,
             passed: 90,
@@ -112,7 +113,19 @@ fn tls(warnings: Vec<String>) -> Tls {
         }),
         share: Some(0.25),
     };
-    let route = Route { sni: words(&["www.example.com"]), pass_through: true, backends: vec![backend] };
+    let name = super::tls::Name {
+        name: "app.internal:8080".to_owned(),
+        addresses: 1,
+        error: Some("no such host".to_owned()),
+    };
+    let route = Route {
+        proxy_protocol: Some("v2".to_owned()),
+        backend_tls: true,
+        names: vec![name],
+        sni: words(&["www.example.com"]),
+        pass_through: true,
+        backends: vec![backend],
+    };
     Tls {
         listen: words(&["[::]:443", "0.0.0.0:443"]),
         policy: "intermediate".to_owned(),
@@ -140,6 +153,13 @@ fn tls(warnings: Vec<String>) -> Tls {
         received_bytes: 1_024,
         sent_bytes: 2_048,
         failures: [("handshake".to_owned(), 4)].into(),
+        draining: false,
+        access_log: Some(super::tls::AccessLog {
+            file: "/var/log/adit/web.log".to_owned(),
+            written: 65,
+            lost: 2,
+            error: Some("No space left on device (os error 28)".to_owned()),
+        }),
         warnings,
     }
 }

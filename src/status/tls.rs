@@ -40,8 +40,27 @@ pub struct Tls {
     pub sent_bytes: u64,
     /// Connections that ended before their time, by reason; reasons without any are left out.
     pub failures: BTreeMap<String, u64>,
+    /// Whether nothing more is accepted, since the operator wants it so.
+    #[serde(default)]
+    pub draining: bool,
+    /// Where connections are taken down; absent if they are not.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
     /// What is wrong, in words.
     pub warnings: Vec<String>,
+}
+
+/// A line for each connection.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct AccessLog {
+    /// The file.
+    pub file: String,
+    /// Lines that were written.
+    pub written: u64,
+    /// Lines that were lost, since the disk does not keep up or cannot be written.
+    pub lost: u64,
+    /// Why nothing can be written; absent if it can.
+    pub error: Option<String>,
 }
 
 /// How clients are asked for certificates.
@@ -77,8 +96,28 @@ pub struct Route {
     pub sni: Vec<String>,
     /// Whether TLS does not end here.
     pub pass_through: bool,
+    /// Whether backends are told of clients by a PROXY header: `v1` or `v2`.
+    #[serde(default)]
+    pub proxy_protocol: Option<String>,
+    /// Whether TLS is spoken to backends.
+    #[serde(default)]
+    pub backend_tls: bool,
+    /// Backends that are names.
+    #[serde(default)]
+    pub names: Vec<Name>,
     /// Where it leads.
     pub backends: Vec<Backend>,
+}
+
+/// A backend's name.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Name {
+    /// `host:port`
+    pub name: String,
+    /// Addresses that it has, or had last.
+    pub addresses: u64,
+    /// Why it was not found when it was looked up last; absent if it was.
+    pub error: Option<String>,
 }
 
 /// A backend.
@@ -97,6 +136,9 @@ pub struct Backend {
     pub failures: u64,
     /// Whether the last attempt failed.
     pub failing: bool,
+    /// Why it failed; absent if it did not.
+    #[serde(default)]
+    pub error: Option<String>,
     /// What checks say of it; absent if there are none.
     #[serde(default)]
     pub checks: Option<Checks>,

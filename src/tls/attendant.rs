@@ -14,7 +14,7 @@ use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::front::Front;
-use super::health::{Change, Check, How, ask};
+use super::health::{Change, Check, ask};
 use super::lookup::{self, Name, Told};
 use super::routes::Route;
 use super::upstream::Upstream;
@@ -131,9 +131,11 @@ async fn examine(
     bell: Arc<Notify>,
 ) {
     let begun = clock::now().as_nanos();
-    let how = How { http: check.http.clone(), host: route.host(&upstream) };
     let late = || Err(format!("no answer within {} s", check.timeout.as_secs_f64()));
-    let outcome = timeout(check.timeout, ask(&upstream.address, &how)).await.unwrap_or_else(|_| late());
+    let outcome = match route.how(&check, &upstream) {
+        Ok(how) => timeout(check.timeout, ask(&upstream.address, &how)).await.unwrap_or_else(|_| late()),
+        Err(refused) => Err(refused.to_string()),
+    };
     let change = upstream.health.note(&check, outcome, begun, clock::now().as_nanos());
     let (address, route) = (&upstream.address, &route.name);
     match change {

@@ -158,7 +158,7 @@ pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Finding>
     }
 }
 
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Finding> {
+pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Finding> {
     use rustls::pki_types::pem::Error;
     let encrypted = pem.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| {

@@ -2,7 +2,7 @@
 //! asked on the data threads: nothing here may wait, do I/O or hold a lock for long.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,52 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
+use super::access_log::AccessLog;
 use super::counters::Failure;
+use super::dial;
 use super::hello::ClientHello;
 use super::http;
+use super::limits::Limit;
 use super::policy::Server;
 
 /// Chooses for each connection.
 pub trait Choose: Send + Sync + 'static {
-    /// A connection came; whether it may stay. [`left`](Self::left) is called only if it may.
-    fn arrives(&self, client: SocketAddr) -> bool {
-        let _ = client;
-        true
+    /// A connection came, of whoever. [`left`](Self::left) is called only if it may stay.
+    ///
+    /// # Errors
+    /// It may not.
+    fn arrives(&self) -> Result<(), Limit> {
+        Ok(())
     }
 
-    /// A connection is over.
-    fn left(&self, client: SocketAddr) {
+    /// Whether connections from there begin with a PROXY header, which says who the client is.
+    fn expects_proxy(&self, peer: IpAddr) -> bool {
+        let _ = peer;
+        false
+    }
+
+    /// It is known who the client of a connection is that may stay. Whether it is counted by its address.
+    ///
+    /// # Errors
+    /// It may not stay.
+    fn introduce(&self, client: IpAddr) -> Result<bool, Limit> {
         let _ = client;
+        Ok(false)
+    }
+
+    /// A connection is over, and the address at which it was counted, if it was.
+    fn left(&self, counted: Option<IpAddr>) {
+        let _ = counted;
+    }
+
+    /// How long a handshake may take, if it is not as the listener has it.
+    fn handshake(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Where connections are taken down.
+    fn access_log(&self) -> Option<Arc<AccessLog>> {
+        None
     }
 
     /// Who shall have this connection, judged by its first message alone.
@@ -77,6 +107,25 @@ pub trait Route: Send + Sync + 'static {
         let _ = (about, into);
     }
 
+    /// How TLS is spoken to a backend, when the client agreed on that protocol inside.
+    ///
+    /// # Errors
+    /// It has to be, and cannot be.
+    fn tls(&self, backend: &Backend, protocol: Option<&[u8]>) -> Result<Option<dial::Tls>, Refused> {
+        let _ = (backend, protocol);
+        Ok(None)
+    }
+
+    /// What the configuration calls it.
+    fn name(&self) -> &str {
+        ""
+    }
+
+    /// Why an attempt failed, in words.
+    fn complain(&self, backend: &Backend, error: &str) {
+        let _ = (backend, error);
+    }
+
     /// What became of an attempt, and of the connection in the end.
     fn note(&self, backend: &Backend, event: BackendEvent<'_>) {
         let _ = (backend, event);
@@ -92,6 +141,11 @@ pub trait Route: Send + Sync + 'static {
         Timeouts::default()
     }
 }
+
+/// TLS has to be spoken to a backend, and nothing says what name its certificate has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("no name that the backend's certificate could have")]
+pub struct Refused;
 
 /// Where one connection goes.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,6 +1,5 @@
 //! The journey of one connection, from its first byte to the last.
 
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,15 +10,19 @@ use tokio::time::timeout;
 
 use super::buffers::Pool;
 use super::channel::Channel;
-use super::choice::{Alert, Backend, BackendAddress, BackendEvent, Choice, Choose, Route, Secured};
+use super::choice::{Alert, Backend, BackendEvent, Choice, Choose, Route, Secured};
 use super::counters::{Counters, Failure};
+use super::dial::dial;
+use super::guest::Guest;
 use super::handshake::Handshake;
 use super::hello::{Assembly, ClientHello, LARGEST};
 use super::http;
 use super::policy::Server;
+use super::proxy::Header;
 use super::record::clear_alert;
 use super::relay::Relay;
 use super::socket::Socket;
+use super::visit::Visit;
 
 /// The most that is held of a client's flights: certificates that it shows come in several records.
 const FLIGHT: usize = 2 * LARGEST;
@@ -53,20 +56,30 @@ enum Begun {
 }
 
 /// Serves a connection to its end. `slot` is what few may have at a time: it is dropped when the handshake is done.
-pub(super) async fn serve<S>(client: Socket, address: SocketAddr, shared: &Shared, slot: S) {
+pub(super) async fn serve<S>(client: Socket, guest: &mut Guest, shared: &Shared, slot: S) {
+    let log = shared.choose.access_log();
+    let mut visit = log.map(|log| Visit::new(log, guest.address(), client.local()));
     // What the beginning needs is more than the rest: it is given back before the relay runs.
-    let established = Box::pin(establish(client, address, shared, slot)).await;
+    let established = Box::pin(establish(client, guest, &mut visit, shared, slot)).await;
     let established = match established {
         Ok(Begun::Relay(established)) => *established,
         Ok(Begun::Http(begun)) => {
             let (client, link) = *begun;
-            return Box::pin(client.serve(link)).await;
+            Box::pin(client.serve(link)).await;
+            return visit.iter_mut().for_each(|visit| visit.ended(None));
         }
-        Err(failure) => return shared.counters.fail(&failure),
+        Err(failure) => {
+            visit.iter_mut().for_each(|visit| visit.ended(Some(&failure)));
+            return shared.counters.fail(&failure);
+        }
     };
     let Established { client, upstream, backend, route, channel, carry } = established;
     let relay = Relay::new(client, upstream, channel, carry, shared.pool.clone(), route.timeouts());
     let ended = relay.run(&shared.counters).await;
+    if let Some(visit) = &mut visit {
+        visit.moved(ended.upward, ended.downward);
+        visit.ended(ended.failure.as_ref());
+    }
     if let Some(failure) = &ended.failure {
         shared.counters.fail(failure);
     }
@@ -76,16 +89,25 @@ pub(super) async fn serve<S>(client: Socket, address: SocketAddr, shared: &Share
 
 async fn establish<S>(
     mut client: Socket,
-    address: SocketAddr,
+    guest: &mut Guest,
+    visit: &mut Option<Visit>,
     shared: &Shared,
     slot: S,
 ) -> Result<Begun, Failure> {
     let mut received = Vec::new();
-    let greeted = timeout(shared.handshake, greet(&mut client, address, &mut received, shared)).await;
+    let mut local = client.local();
+    let greeting = async {
+        if guest.is_passed_on() {
+            local = introduce(&mut client, guest, visit, &mut received, shared).await?.or(local);
+        }
+        greet(&mut client, guest.address(), &mut received, shared).await
+    };
+    let patience = shared.choose.handshake().unwrap_or(shared.handshake);
+    let greeted = timeout(patience, greeting).await;
     let Greeted { hello, handshake, route } = greeted.map_err(|_| Failure::HandshakeTime)??;
     drop(slot);
+    let address = guest.address();
     let hello = ClientHello::parse(&hello)?;
-    let local = client.local();
     let about = match &handshake {
         Some(handshake) => handshake.secured(hello, address, local),
         None => untouched(hello, address, local),
@@ -100,6 +122,9 @@ async fn establish<S>(
             }
         },
     };
+    if let Some(visit) = visit {
+        visit.greeted(&about, route.name());
+    }
     if let (Some(rules), Some(_)) = (route.http(), &handshake) {
         let answering = http::Client::new(&shared.http, &route, rules, &about);
         let http2 = about.alpn == Some(b"h2".as_slice());
@@ -109,6 +134,9 @@ async fn establish<S>(
         return Ok(Begun::Http(Box::new((answering, link))));
     }
     let (backend, upstream) = connect(&*route, &about).await?;
+    if let Some(visit) = visit {
+        visit.connected(&backend.address);
+    }
     let channel = match handshake.map(Handshake::finish).transpose() {
         Ok(channel) => channel.map(Box::new),
         Err(error) => {
@@ -119,6 +147,32 @@ async fn establish<S>(
     };
     let established = Established { client, upstream, backend, route, channel, carry: received };
     Ok(Begun::Relay(Box::new(established)))
+}
+
+/// Reads the PROXY header that comes ahead of all else. The address that the client came to, if it says so.
+async fn introduce(
+    client: &mut Socket,
+    guest: &mut Guest,
+    visit: &mut Option<Visit>,
+    received: &mut Vec<u8>,
+    shared: &Shared,
+) -> Result<Option<SocketAddr>, Failure> {
+    let (header, taken) = loop {
+        receive(client, received, &shared.pool).await?;
+        if let Some(read) = Header::parse(received)? {
+            break read;
+        }
+    };
+    received.drain(..taken);
+    let Header::Proxied { source, destination } = header else {
+        guest.introduce(None)?;
+        return Ok(None);
+    };
+    if let Some(visit) = visit {
+        visit.introduce(source, destination);
+    }
+    guest.introduce(Some(source))?;
+    Ok(Some(destination))
 }
 
 /// What the first phase leaves.
@@ -137,9 +191,13 @@ async fn greet(
     received: &mut Vec<u8>,
     shared: &Shared,
 ) -> Result<Greeted, Failure> {
-    let mut assembly = Assembly::new();
+    let (mut assembly, mut seen) = (Assembly::new(), 0);
     let (message, choice) = loop {
-        receive(client, received, &shared.pool).await?;
+        // What follows a PROXY header may have come with it.
+        if received.len() == seen {
+            receive(client, received, &shared.pool).await?;
+        }
+        seen = received.len();
         let message = match assembly.message(received) {
             Ok(None) => continue,
             Ok(Some(message)) => message,
@@ -248,32 +306,29 @@ fn untouched(hello: ClientHello<'_>, client: SocketAddr, local: Option<SocketAdd
 
 /// A backend that took the connection and its preface.
 async fn connect(route: &dyn Route, about: &Secured<'_>) -> Result<(Backend, Socket), Failure> {
+    let mut preface = Vec::new();
+    route.preface(about, &mut preface);
     let mut tried = 0;
     while let Some(backend) = route.backend(tried) {
-        match timeout(route.timeouts().connect, attempt(&backend.address)).await {
-            Ok(Ok(mut socket)) => {
+        let attempt = async {
+            let tls = route.tls(&backend, about.alpn).map_err(std::io::Error::other)?;
+            dial(&backend.address, &preface, tls).await
+        };
+        match timeout(route.timeouts().connect, attempt).await {
+            Ok(Ok(socket)) => {
                 route.note(&backend, BackendEvent::Connected);
-                let mut preface = Vec::new();
-                route.preface(about, &mut preface);
-                if socket.send_all(&preface).await.is_ok() {
-                    return Ok((backend, socket));
-                }
-                route.note(
-                    &backend,
-                    BackendEvent::Closed { upward: 0, downward: 0, failure: Some(&Failure::Backend) },
-                );
+                return Ok((backend, socket));
             }
-            Ok(Err(_)) => route.note(&backend, BackendEvent::Refused),
-            Err(_) => route.note(&backend, BackendEvent::TimedOut),
+            Ok(Err(error)) => {
+                route.complain(&backend, &error.to_string());
+                route.note(&backend, BackendEvent::Refused);
+            }
+            Err(_) => {
+                route.complain(&backend, "no answer in time");
+                route.note(&backend, BackendEvent::TimedOut);
+            }
         }
         tried += 1;
     }
     Err(Failure::NoBackend)
-}
-
-async fn attempt(address: &BackendAddress) -> io::Result<Socket> {
-    match address {
-        BackendAddress::Tcp(address) => Socket::connect_tcp(*address).await,
-        BackendAddress::Unix(path) => Socket::connect_unix(path).await,
-    }
 }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hello::HelloError;
+use super::limits::Limit;
+use super::proxy::ProxyError;
 use super::record::RecordError;
 
 /// A number that one thread counts up and anybody may read.
@@ -58,10 +60,16 @@ pub enum Failure {
     /// Nothing came for too long.
     #[error("idle for too long")]
     Idle,
+    /// Who passes connections on did not say for whom.
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    /// It was one too many.
+    #[error(transparent)]
+    Limit(#[from] Limit),
 }
 
 /// Numbers of the [`Failure`]s, in their order.
-pub const FAILURES: [&str; 10] = [
+pub const FAILURES: [&str; 14] = [
     "hello",
     "left",
     "handshake_time",
@@ -72,6 +80,10 @@ pub const FAILURES: [&str; 10] = [
     "record",
     "backend",
     "idle",
+    "proxy",
+    "limit",
+    "address_limit",
+    "address_rate",
 ];
 
 impl Failure {
@@ -87,6 +99,10 @@ impl Failure {
             Self::Record(_) => 7,
             Self::Backend => 8,
             Self::Idle => 9,
+            Self::Proxy(_) => 10,
+            Self::Limit(Limit::Connections) => 11,
+            Self::Limit(Limit::Address) => 12,
+            Self::Limit(Limit::Rate) => 13,
         }
     }
 

@@ -3,15 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use adit_wireguard::Prefix;
 use arc_swap::ArcSwap;
 
+use super::access_log::AccessLog;
 use super::choice::{Alert, Choice, Choose};
 use super::hello::ClientHello;
+use super::limits::{self, Limit, Limits};
 use super::policy::Server;
 use super::routes::{Route, Routes};
+use crate::clock;
 
 /// Who gets a connection, and how TLS ends.
 #[derive(Debug, Default)]
@@ -26,19 +31,28 @@ pub struct Rules {
     pub by_name: Routes,
     /// By their own names.
     pub routes: BTreeMap<String, Arc<Route>>,
+    /// Who passes connections on, with a PROXY header ahead of each.
+    pub accept_proxy: Vec<Prefix>,
+    /// How many connections there may be.
+    pub limits: limits::Settings,
+    /// How long a handshake may take.
+    pub handshake: Option<Duration>,
+    /// Where connections are taken down.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 /// What listeners ask.
 #[derive(Default)]
 pub struct Front {
     rules: ArcSwap<Rules>,
+    limits: Limits,
 }
 
 impl Front {
     /// A front with these rules.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
-        Self { rules: ArcSwap::from_pointee(rules) }
+        Self { rules: ArcSwap::from_pointee(rules), limits: Limits::default() }
     }
 
     /// Goes by others from now on. Connections that are there stay as they are.
@@ -54,6 +68,38 @@ impl Front {
 }
 
 impl Choose for Front {
+    fn arrives(&self) -> Result<(), Limit> {
+        self.limits.arrives(&self.rules.load().limits)
+    }
+
+    fn expects_proxy(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.rules.load().accept_proxy.iter().any(|trusted| trusted.contains(peer))
+    }
+
+    fn introduce(&self, client: IpAddr) -> Result<bool, Limit> {
+        let rules = self.rules.load();
+        if rules.limits.is_by_address() {
+            return self.limits.introduce(&rules.limits, client, clock::now().as_nanos());
+        }
+        Ok(false)
+    }
+
+    fn left(&self, counted: Option<IpAddr>) {
+        self.limits.left();
+        if let Some(client) = counted {
+            self.limits.forget(client);
+        }
+    }
+
+    fn handshake(&self) -> Option<Duration> {
+        self.rules.load().handshake
+    }
+
+    fn access_log(&self) -> Option<Arc<AccessLog>> {
+        self.rules.load().access_log.clone()
+    }
+
     fn choose(&self, hello: &ClientHello<'_>, _: SocketAddr) -> Choice {
         let rules = self.rules.load();
         let Some(route) = rules.by_name.find(hello.server_name()).cloned() else {

@@ -21,7 +21,9 @@ use super::buffers::Pool;
 use super::choice::Choose;
 use super::connection::{Shared, serve};
 use super::counters::Counters;
+use super::guest::Guest;
 use super::http;
+use super::limits::Limit;
 use super::socket::Socket;
 
 /// Connections that are accepted before others get their turn: a flood of them must not stop what is there.
@@ -275,23 +277,31 @@ impl Door {
         let (shared, crowd) = (self.shared.clone(), self.crowd.clone());
         shared.counters.accepted.add(1);
         let client = Socket::accepted(client);
-        if crowd.open.get() >= self.most || !shared.choose.arrives(address) {
-            shared.counters.crowded.add(1);
-            shared.counters.ended.add(1);
-            client.abort();
-            return;
-        }
-        crowd.open.set(crowd.open.get() + 1);
         let plain = self.plain;
+        let guest = match crowd.open.get() < self.most {
+            true => Guest::new(&shared.choose, address, plain),
+            false => Err(Limit::Connections),
+        };
+        let mut guest = match guest {
+            Ok(guest) => guest,
+            Err(limit) => {
+                shared.counters.crowded.add(1);
+                shared.counters.fail(&limit.into());
+                shared.counters.ended.add(1);
+                client.abort();
+                return;
+            }
+        };
+        crowd.open.set(crowd.open.get() + 1);
         tokio::task::spawn_local(async move {
             if plain {
                 let parts = (shared.pool.clone(), shared.counters.clone());
                 Box::pin(http::redirect(client, &shared.choose, parts, shared.handshake)).await;
                 drop(slot);
             } else {
-                serve(client, address, &shared, slot).await;
+                serve(client, &mut guest, &shared, slot).await;
             }
-            shared.choose.left(address);
+            drop(guest);
             shared.counters.ended.add(1);
             crowd.open.set(crowd.open.get() - 1);
             crowd.left.notify_one();

@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
 use rustls::{
@@ -38,6 +39,9 @@ const GROUPS: [&dyn SupportedKxGroup; 4] =
     [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 /// Sessions with backends that are remembered, for each of them.
 const SESSIONS: usize = 64;
+
+/// A certificate of ours with its chain, and its key.
+pub(super) type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 /// What may be negotiated.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -164,18 +168,23 @@ impl Policy {
         Ok(Server { resuming, full_only })
     }
 
-    /// A client that trusts `roots`: towards backends.
+    /// A client that trusts `roots`, and shows a certificate of its `own` if it is asked for one: towards backends.
     ///
     /// # Errors
-    /// None that a caller could cause: policies are complete.
-    pub fn client(
+    /// The certificate cannot be used: policies are complete.
+    pub(super) fn client(
         self,
         roots: RootCertStore,
         alpn: Vec<Vec<u8>>,
+        own: Option<Own>,
     ) -> Result<Arc<ClientConfig>, rustls::Error> {
         let builder =
             ClientConfig::builder_with_provider(self.provider()).with_protocol_versions(self.versions())?;
-        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        let builder = builder.with_root_certificates(roots);
+        let mut config = match own {
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key)?,
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = alpn;
         let sessions = Resumption::in_memory_sessions(SESSIONS);
         config.resumption = sessions.tls12_resumption(rustls::client::Tls12Resumption::Disabled);

@@ -9,11 +9,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use super::choice::{self, Backend, BackendAddress, BackendEvent, Timeouts};
-use super::health::{self, Check};
+use super::backend_tls::BackendTls;
+use super::choice::{self, Backend, BackendAddress, BackendEvent, Refused, Secured, Timeouts};
+use super::clients::Identity;
+use super::dial;
+use super::health::{self, Check, How};
 use super::http;
 use super::lookup::Name;
 use super::names::{Names, Pattern};
+use super::proxy::{self, Passed};
+use super::suite;
 use super::upstream::Upstream;
 use crate::clock;
 
@@ -49,6 +54,10 @@ pub struct Settings {
     pub check: Option<Check>,
     /// How long the share of a backend grows once it is up again.
     pub slow_start: Option<Duration>,
+    /// Whether backends are told of clients by a PROXY header, and in which form.
+    pub proxy: Option<proxy::Version>,
+    /// How TLS is spoken to backends; without it they get plaintext.
+    pub tls: Option<BackendTls>,
     /// How long things may take.
     pub timeouts: Timeouts,
     /// How requests are passed on, if what is inside is HTTP.
@@ -161,8 +170,21 @@ impl Route {
         self.pool.store(Arc::new(Pool { active, retired }));
     }
 
+    /// How a backend is checked: as connections of clients are made.
+    ///
+    /// # Errors
+    /// TLS has to be spoken to it, and cannot be.
+    pub(super) fn how(&self, check: &Check, backend: &Upstream) -> Result<How, Refused> {
+        let mut preface = Vec::new();
+        if let Some(version) = self.settings.proxy {
+            proxy::emit_local(version, &mut preface);
+        }
+        let tls = self.settings.tls.as_ref().map(|tls| tls.to(backend, None).ok_or(Refused));
+        Ok(How { http: check.http.clone(), host: self.host(backend), preface, tls: tls.transpose()? })
+    }
+
     /// Whom a question to a backend is for.
-    pub(super) fn host(&self, backend: &Upstream) -> String {
+    fn host(&self, backend: &Upstream) -> String {
         match (&backend.name, &backend.address) {
             (Some(name), _) => name.host.clone(),
             (None, BackendAddress::Tcp(address)) => address.to_string(),
@@ -216,6 +238,38 @@ impl choice::Route for Route {
 
     fn timeouts(&self) -> Timeouts {
         self.settings.timeouts
+    }
+
+    fn preface(&self, about: &Secured<'_>, into: &mut Vec<u8>) {
+        let Some(version) = self.settings.proxy else { return };
+        let Some(destination) = about.local else { return proxy::emit_local(version, into) };
+        let identity = about.certificates.first().and_then(Identity::of);
+        let tls = about.version.and_then(suite::version).map(|version| proxy::Tls {
+            version,
+            cipher: about.suite.and_then(suite::name).unwrap_or_default(),
+            certificate: !about.certificates.is_empty(),
+            common_name: identity.as_ref().and_then(|identity| identity.common_name.as_deref()),
+        });
+        let authority = about.hello.server_name();
+        Passed { source: about.client, destination, tls, alpn: about.alpn, authority }.emit(version, into);
+    }
+
+    fn tls(&self, backend: &Backend, protocol: Option<&[u8]>) -> Result<Option<dial::Tls>, Refused> {
+        let Some(tls) = &self.settings.tls else { return Ok(None) };
+        let pool = self.pool.load();
+        let upstream = pool.all().find(|known| known.id() == backend.id).ok_or(Refused)?;
+        tls.to(upstream, protocol).map(Some).ok_or(Refused)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn complain(&self, backend: &Backend, error: &str) {
+        let pool = self.pool.load();
+        if let Some(upstream) = pool.all().find(|known| known.id() == backend.id) {
+            upstream.complain(error);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::time_provider::DefaultTimeProvider;
 use tokio::sync::Notify;
 
+use super::access_log::AccessLog;
 use super::attendant::Attendant;
 use super::choice::Choose;
 use super::counters::Counters;
@@ -30,6 +31,8 @@ use crate::config;
 
 /// How long names of backends are waited for that were never looked up.
 const LOOKUP: Duration = Duration::from_secs(2);
+/// How long connections may stay where nothing is accepted any more: the operator sees how many there are.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 /// How long connections of a listener that is gone may stay.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -49,6 +52,8 @@ pub struct Terminator {
     leaving: Vec<Listener>,
     /// What those counted that are over.
     past: Totals,
+    /// The operator wants nothing more to be accepted.
+    draining: bool,
     /// Looks after backends when it is rung.
     bell: Arc<Notify>,
     _attendant: Attendant,
@@ -117,6 +122,7 @@ impl Terminator {
             plain: config.plain.clone(),
             leaving,
             past,
+            draining: false,
             bell,
             _attendant,
         })
@@ -139,7 +145,8 @@ impl Terminator {
             ));
         }
         let new = |all: &[SocketAddr]| -> Vec<_> {
-            all.iter().copied().filter(|address| !self.listeners.contains_key(address)).collect()
+            let new = all.iter().copied().filter(|address| !self.listeners.contains_key(address));
+            new.filter(|_| !self.draining).collect()
         };
         let mut made = listen(&self.name, &new(&config.listen), &self.front, false)?;
         made.append(&mut listen(&self.name, &new(&config.plain), &self.front, true)?);
@@ -173,6 +180,38 @@ impl Terminator {
     pub fn drain(&mut self, patience: Option<Duration>) {
         self.leaving.extend(std::mem::take(&mut self.listeners).into_values());
         self.leaving.iter().for_each(|listener| listener.drain(patience.unwrap_or(PATIENCE)));
+    }
+
+    /// Accepts nothing more until [`Self::resume`]. What is there may stay.
+    pub fn hold(&mut self) {
+        self.draining = true;
+        self.drain(Some(FOREVER));
+    }
+
+    /// Accepts again, by its configuration.
+    ///
+    /// # Errors
+    /// An address cannot be had; nothing is accepted then.
+    pub fn resume(&mut self, config: &config::Tls) -> Result<(), String> {
+        if self.draining {
+            let mut listeners = listen(&self.name, &config.listen, &self.front, false)?;
+            listeners.append(&mut listen(&self.name, &config.plain, &self.front, true)?);
+            (self.listeners, self.draining) = (listeners, false);
+        }
+        Ok(())
+    }
+
+    /// Whether it is held.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.draining
+    }
+
+    /// Opens its access log anew.
+    pub fn reopen_log(&self) {
+        if let Some(log) = &self.front.rules().access_log {
+            log.reopen();
+        }
     }
 
     /// What is due from time to time: keys of tickets are replaced and erased, also where nobody comes; and listeners that
@@ -292,10 +331,19 @@ fn rules(
     let alpn: Vec<_> = config.alpn.iter().map(String::as_str).collect();
     let ports = || config.listen.iter().map(SocketAddr::port);
     let https = ports().find(|port| *port == 443).or(ports().next()).unwrap_or(443);
-    let mut rules = Rules { server: server(&alpn)?, http: server(&http::ALPN)?, https, ..Rules::default() };
+    let mut rules = Rules {
+        server: server(&alpn)?,
+        http: server(&http::ALPN)?,
+        https,
+        accept_proxy: config.accept_proxy.clone(),
+        limits: config.limits,
+        handshake: Some(config.handshake),
+        access_log: access_log(name, config, before)?,
+        ..Rules::default()
+    };
     for (route_name, wanted) in &config.routes {
         let old = before.and_then(|before| before.routes.get(route_name));
-        let mut settings = settings(wanted);
+        let mut settings = settings(config, wanted);
         settings.http = http(config, wanted, old.map(|old| &**old));
         let route = Route::new(route_name, settings, &wanted.backends, old.map(|old| &**old), bell);
         let route = Arc::new(route);
@@ -308,12 +356,34 @@ fn rules(
     Ok(rules)
 }
 
+/// Where connections are taken down: the log of before if it is the same.
+fn access_log(
+    name: &str,
+    config: &config::Tls,
+    before: Option<&Rules>,
+) -> Result<Option<Arc<AccessLog>>, String> {
+    let Some(settings) = &config.access_log else { return Ok(None) };
+    let known = before.and_then(|before| before.access_log.as_ref());
+    if let Some(known) = known.filter(|known| known.settings == *settings) {
+        return Ok(Some(known.clone()));
+    }
+    let log = AccessLog::start(name, settings);
+    log.map(Some).map_err(|error| format!("{name}: the access log cannot be written: {error}"))
+}
+
 /// What holds for all backends of a route.
-fn settings(wanted: &config::tls::Route) -> routes::Settings {
+fn settings(config: &config::Tls, wanted: &config::tls::Route) -> routes::Settings {
+    let protocols = match &wanted.http {
+        Some(_) => http::ALPN.map(str::to_owned).to_vec(),
+        None => config.alpn.clone(),
+    };
     routes::Settings {
         pass_through: wanted.pass_through,
         check: wanted.check.clone(),
         slow_start: wanted.slow_start,
+        proxy: wanted.proxy,
+        tls: wanted.backend_tls.as_ref().map(|loaded| loaded.value.with_protocols(&protocols)),
+        timeouts: config.timeouts,
         ..routes::Settings::default()
     }
 }

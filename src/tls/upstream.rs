@@ -1,7 +1,7 @@
 //! A backend, and how it does.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::choice::{BackendAddress, BackendEvent};
@@ -30,6 +30,8 @@ pub struct Upstream {
     failed: AtomicU64,
     /// When it last did so, since it last took one: nanoseconds of the monotonic time; 0 if it did not.
     failed_at: AtomicU64,
+    /// Why the last attempt failed that did.
+    why: Mutex<String>,
 }
 
 impl Upstream {
@@ -47,6 +49,7 @@ impl Upstream {
             taken: zero(),
             failed: zero(),
             failed_at: zero(),
+            why: Mutex::default(),
         }
     }
 
@@ -78,6 +81,17 @@ impl Upstream {
     #[must_use]
     pub fn is_failing(&self) -> bool {
         self.failed_at.load(Ordering::Relaxed) != 0
+    }
+
+    /// Why the last attempt failed, if it did.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        let why = || self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.is_failing().then(why).filter(|why| !why.is_empty())
+    }
+
+    pub(super) fn complain(&self, error: &str) {
+        error.clone_into(&mut self.why.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// When it failed, if that was lately, else 0: the later, the worse.

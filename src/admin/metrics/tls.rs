@@ -40,6 +40,14 @@ impl Metrics {
             })
         });
         out.counter("adit_tls_failures", "Connections that ended before their time, by reason", failures)?;
+        let draining = each(|tls| u64::from(tls.draining));
+        out.gauge("adit_tls_draining", "1 if nothing is accepted since the operator wants it so", draining)?;
+        let logged = self.status.tls.iter().filter_map(|(name, tls)| Some((name, tls.access_log.as_ref()?)));
+        let lines = logged.flat_map(|(name, log)| {
+            [("written", log.written), ("lost", log.lost)]
+                .map(|(result, count)| (labels(name, &[("result", result)]), Value::Whole(count)))
+        });
+        out.counter("adit_tls_access_log_lines", "Lines of the access log, by what became of them", lines)?;
         let bytes = self.status.tls.iter().flat_map(|(name, tls)| {
             [("received", tls.received_bytes), ("sent", tls.sent_bytes)]
                 .map(|(direction, count)| (labels(name, &[("direction", direction)]), Value::Whole(count)))
@@ -149,6 +157,9 @@ mod tests {
             "adit_tls_certificate_not_after_timestamp_seconds{listener=\"web\",file=\"/etc/adit/www.pem\"} 1796391000.0",
             "adit_tls_backend_up{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 0",
             "adit_tls_backend_failures_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 7",
+            "adit_tls_draining{listener=\"web\"} 0",
+            "adit_tls_access_log_lines_total{listener=\"web\",result=\"lost\"} 2",
+            "adit_tls_failures_total{listener=\"web\",reason=\"address_rate\"} 0",
             "adit_tls_backend_checks_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\",result=\"failed\"} 5",
             "adit_tls_backend_changes_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 3",
             "adit_warnings{tunnel=\"web\"} 1",

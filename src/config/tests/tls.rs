@@ -134,6 +134,27 @@ fn backends_are_checked_if_that_is_asked_for() {
 }
 
 #[test]
+fn what_goes_to_backends_and_who_may_come_is_read() {
+    let lines = "accept_proxy = [\"10.0.0.0/8\", \"fd00::/8\"]\ntimeouts = { handshake = \"3s\", idle = \"1h\" }\n\
+                 max_connections = 9\nmax_connections_per_address = 8\nmax_handshakes_per_address = 7\n\
+                 access_log = { file = \"/var/log/a\", format = \"text\" }";
+    let own = "chain_file = \"www.pem\", key_file = \"www-key.pem\"";
+    let route = format!(
+        "backend = [\"app.internal:8080\"]\nproxy_protocol = \"v2\"\nbackend_tls = {{ ca_file = \"x-ca.pem\", {own} }}"
+    );
+    let web = read_web(&web(lines, &route));
+    let app = &web.routes["app"];
+    assert_eq!(app.backends, [Target::Name { host: "app.internal".into(), port: 8080 }]);
+    assert!(app.proxy == Some(crate::tls::proxy::Version::V2) && app.backend_tls.is_some());
+    assert_eq!(web.accept_proxy.len(), 2);
+    assert_eq!((web.handshake.as_secs(), web.timeouts.idle.as_secs()), (3, 3600));
+    assert_eq!(web.timeouts.connect.as_secs(), 5, "the others stay as they are");
+    let limits = (web.limits.connections, web.limits.per_address, web.limits.handshakes);
+    assert_eq!(limits, (Some(9), Some(8), Some(7)));
+    assert_eq!(web.access_log.unwrap().file, Path::new("/var/log/a"));
+}
+
+#[test]
 fn a_table_that_only_passes_through_needs_no_certificate() {
     let text =
         format!("[tls.web]\nlisten = [\"0.0.0.0:443\"]\n[tls.web.route.app]\npass_through = true\n{BACKEND}");
@@ -180,13 +201,7 @@ fn each_mistake_is_told_where_it_is() {
             "pass_through",
         ),
         ("", "", "tls.web.route.app.backend", "nothing", "127.0.0.1:8080"),
-        (
-            "",
-            "backend = [\"localhost:1\"]",
-            "tls.web.route.app.backend[0]",
-            "\"localhost:1\"",
-            "names are not looked up",
-        ),
+        ("", "backend = [\"app:0\"]", "tls.web.route.app.backend[0]", "\"app:0\"", "app.internal:8080"),
         ("", "backend = [\"unix:app\"]", "tls.web.route.app.backend[0]", "\"unix:app\"", "unix:/PATH"),
         (
             "",
@@ -200,7 +215,7 @@ fn each_mistake_is_told_where_it_is() {
             "backend = [\"127.0.0.1:1\"]\ntls = { ca_file = \"x\" }",
             "tls.web.route.app.tls",
             "an unknown key",
-            "backends get plaintext",
+            "did you mean backend_tls?",
         ),
         (
             "",
@@ -222,6 +237,45 @@ fn each_mistake_is_told_where_it_is() {
             "tls.web.route.app.slow_start",
             "slow_start without check",
             "beside check",
+        ),
+        (
+            "",
+            "backend = [\"unix:/a\"]\nbackend_tls = { ca_file = \"x-ca.pem\" }",
+            "tls.web.route.app.backend_tls.name",
+            "nothing",
+            "a backend here is a unix socket",
+        ),
+        (
+            "",
+            "backend = [\"a:1\"]\nbackend_tls = { ca_file = \"x-ca.pem\", verify = false }",
+            "tls.web.route.app.backend_tls.verify",
+            "an unknown key",
+            "backends are always verified",
+        ),
+        (
+            "",
+            "backend = [\"a:1\"]\nbackend_tls = { ca_file = \"x-ca.pem\", chain_file = \"www.pem\" }",
+            "tls.web.route.app.backend_tls.key_file",
+            "nothing",
+            "0600",
+        ),
+        (
+            "",
+            "backend = [\"a:1\"]\nproxy_protocol = \"v3\"",
+            "tls.web.route.app.proxy_protocol",
+            "\"v3\"",
+            "\"v1\" or \"v2\"",
+        ),
+        ("accept_proxy = []", BACKEND, "tls.web.accept_proxy", "an empty list", "or no accept_proxy"),
+        ("max_connections = 0", BACKEND, "tls.web.max_connections", "0", "from 1 to"),
+        ("timeouts = { idle = \"0s\" }", BACKEND, "tls.web.timeouts.idle", "\"0s\"", "100ms to 24h"),
+        ("access_log = { format = \"json\" }", BACKEND, "tls.web.access_log.file", "nothing", "a file"),
+        (
+            "access_log = { file = \"/a\", format = \"xml\" }",
+            BACKEND,
+            "tls.web.access_log.format",
+            "\"xml\"",
+            "\"json\" or \"text\"",
         ),
         (
             "client_certificates = { ca_file = \"x-ca.pem\" }",

@@ -7,7 +7,7 @@ use super::super::across::Across;
 use super::super::file::{Context, NAME, is_name};
 use super::super::table::{Table, Value};
 use super::super::unique::Unique;
-use super::{Tls, certificates, clients, http, routes};
+use super::{Tls, access_log, certificates, clients, http, limits, routes};
 use crate::tls::names::Pattern;
 use crate::tls::policy::Policy;
 
@@ -79,11 +79,15 @@ fn terminator<'a>(
         .as_ref()
         .map(|all| all.iter().flat_map(|loaded| loaded.value.patterns().iter().cloned()).collect());
     let none = certificates.as_ref().is_some_and(Vec::is_empty);
-    let routes = routes::routes(&mut table, certified.as_deref().filter(|_| !none));
+    let routes = routes::routes(&mut table, certified.as_deref().filter(|_| !none), context);
     if none && routes.as_ref().is_some_and(|(_, terminates)| *terminates) {
         table.missing("certificates", certificates::CERTIFICATES);
     }
     http::used(plain.as_ref(), routes.as_ref().map(|(routes, _)| routes));
+    let accept_proxy = limits::accept_proxy(&mut table);
+    let (handshake, timeouts) = limits::timeouts(&mut table);
+    let limits = limits::limits(&mut table);
+    let access_log = table.value("access_log").and_then(|value| access_log::access_log(value, context));
     table.end(HINTS);
     let (routes, _) = routes?;
     Some(Tls {
@@ -94,6 +98,11 @@ fn terminator<'a>(
         certificates: certificates?,
         ticket_keys: ticket_keys?,
         clients: clients?,
+        accept_proxy,
+        handshake,
+        timeouts,
+        limits,
+        access_log,
         routes,
     })
 }

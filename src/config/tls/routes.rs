@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::file::{NAME, is_name};
+use super::super::file::{Context, NAME, is_name};
 use super::super::table::{Table, Value};
 use super::super::unique::Unique;
 use super::Route;
 use super::backend::{BACKEND, backend};
+use super::backend_tls::backend_tls;
 use super::check::check;
 use super::duration::{DAY, duration};
 use super::http::http;
+use crate::tls::choice::BackendAddress;
 use crate::tls::names::Pattern;
 use crate::tls::routes::Target;
 
@@ -18,10 +20,16 @@ use crate::tls::routes::Target;
 const ROUTES: &str = "a table [tls.NAME.route.ROUTE] with backend = [\"ADDRESS:PORT\"]";
 /// What an element of `sni` may be.
 const SNI: &str = "a server's name as \"www.example.com\", or \"*.example.com\" for one label more";
+/// What `proxy_protocol` may be.
+const PROXY: &str = "\"v1\" or \"v2\"";
 /// What wrong keys were probably meant to be.
 const HINTS: &[(&str, &str)] = &[
     ("backends", "did you mean backend?"),
-    ("tls", "backends get plaintext, or with pass_through = true what the client sent"),
+    (
+        "tls",
+        "did you mean backend_tls? Without it backends get plaintext, or with pass_through = true what the client sent",
+    ),
+    ("send_proxy", "did you mean proxy_protocol = \"v2\"?"),
     ("health_check", "did you mean check?"),
     ("host", "did you mean sni?"),
     ("server_name", "did you mean sni?"),
@@ -32,6 +40,7 @@ const HINTS: &[(&str, &str)] = &[
 pub(super) fn routes(
     table: &mut Table<'_>,
     certified: Option<&[Pattern]>,
+    context: &mut Context<'_>,
 ) -> Option<(BTreeMap<String, Route>, bool)> {
     let named = table.named("route", NAME, is_name);
     if named.is_empty() && table.value("route").is_none_or(|value| value.is_table()) {
@@ -65,7 +74,7 @@ pub(super) fn routes(
         if let Some(value) = sni_value.filter(Value::is_empty_list) {
             value.refused("an empty list", format!("{SNI}; or no sni: the route of every other name"));
         }
-        let route = route(&mut table, sni, pass_through);
+        let route = route(&mut table, sni, pass_through, context);
         table.end(HINTS);
         routes.insert(name.to_owned(), route);
     }
@@ -75,7 +84,7 @@ pub(super) fn routes(
 }
 
 /// What a route says of its backends.
-fn route(table: &mut Table<'_>, sni: Vec<Pattern>, pass_through: bool) -> Route {
+fn route(table: &mut Table<'_>, sni: Vec<Pattern>, pass_through: bool, context: &mut Context<'_>) -> Route {
     let backends = backends(table);
     let checks = table.value("check");
     let check = checks.as_ref().and_then(|value| check(value, pass_through));
@@ -88,7 +97,20 @@ fn route(table: &mut Table<'_>, sni: Vec<Pattern>, pass_through: bool) -> Route 
             "slow_start beside check, which tells when a backend is up again",
         );
     }
-    Route { sni, backends, pass_through, http, check, slow_start }
+    let proxied = table.value("proxy_protocol");
+    let proxy = proxied.as_ref().and_then(|value| value.parsed(PROXY, |text| text.parse().ok()));
+    if let Some(value) = proxied.filter(|_| http.is_some()) {
+        value.refused("proxy_protocol beside http", "one of them: requests tell of clients by headers");
+    }
+    let unnamed = |target: &Target| matches!(target, Target::Address(BackendAddress::Unix(_)));
+    let secured = table.value("backend_tls");
+    let backend_tls =
+        secured.as_ref().and_then(|value| backend_tls(value, backends.iter().any(unnamed), context));
+    if let Some(value) = secured.filter(|_| pass_through) {
+        value
+            .refused("backend_tls beside pass_through", "one of them: what is passed through is TLS already");
+    }
+    Route { sni, backends, pass_through, http, check, slow_start, proxy, backend_tls }
 }
 
 fn backends(table: &mut Table<'_>) -> Vec<Target> {

@@ -30,6 +30,8 @@ impl Reload<'_> {
                 running.commit(next, &self.new.tls[&name]);
             }
         }
+        // Whoever rotates logs has moved the files away, and asks for a reload.
+        self.gateway.terminators.values().for_each(Terminator::reopen_log);
         for name in &self.plan.tls.removed {
             let gone = self.gateway.terminators.remove(name);
             self.gateway.leaving.extend(gone.map(|mut gone| {

@@ -34,7 +34,21 @@ pub(in super::super) fn of(config: &Tls, report: &status::Tls, stale: bool, now:
             keys.file.display()
         ));
     }
+    if report.draining {
+        warnings.push(format!("it drains, and accepts nothing; {} connections are left", report.open));
+    }
+    if let Some(error) = report.access_log.as_ref().and_then(|log| log.error.as_ref()) {
+        warnings.push(format!("the access log is not written: {error}"));
+    }
     for (name, route) in &report.routes {
+        for one in &route.names {
+            if let Some(error) = &one.error {
+                let (host, kept) = (&one.name, one.addresses);
+                warnings.push(format!(
+                    "the backend {host} of route {name} is not found: {error}; {kept} addresses of before are used"
+                ));
+            }
+        }
         for backend in &route.backends {
             let address = &backend.address;
             match &backend.checks {
@@ -42,9 +56,12 @@ pub(in super::super) fn of(config: &Tls, report: &status::Tls, stale: bool, now:
                     let error = checks.error.as_deref().unwrap_or("it is not up yet");
                     warnings.push(format!("the backend {address} of route {name} is down: {error}"));
                 }
-                Some(_) | None if backend.failing => warnings.push(format!(
-                    "the backend {address} of route {name} refused the last connection, or did not answer"
-                )),
+                Some(_) | None if backend.failing => {
+                    let why = backend.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+                    warnings.push(format!(
+                        "the backend {address} of route {name} refused the last connection, or did not answer{why}"
+                    ));
+                }
                 Some(_) | None => {}
             }
         }

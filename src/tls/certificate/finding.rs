@@ -74,7 +74,7 @@ impl Findings {
     }
 
     /// Those that are [`Severity::Wrong`].
-    pub(super) fn only_wrong(mut self) -> Self {
+    pub(in crate::tls) fn only_wrong(mut self) -> Self {
         self.0.retain(|finding| finding.severity == Severity::Wrong);
         self
     }

@@ -12,6 +12,8 @@ use crate::tls::certificate::alternative_names;
 pub struct Identity {
     /// The subject, as `CN=alice, O=example`.
     pub subject: String,
+    /// The common name in it.
+    pub common_name: Option<String>,
     /// Names of hosts.
     pub dns: Vec<String>,
     /// URIs, among them the SPIFFE ID.
@@ -38,7 +40,9 @@ impl Identity {
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(digest(&SHA256, certificate).as_ref());
         let serial = parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
-        Some(Self { subject: parsed.subject().to_string(), dns, uris, serial, fingerprint })
+        let common_name =
+            parsed.subject().iter_common_name().find_map(|name| name.as_str().ok().map(str::to_owned));
+        Some(Self { subject: parsed.subject().to_string(), common_name, dns, uris, serial, fingerprint })
     }
 
     /// Its SPIFFE ID (SPIFFE X.509-SVID, section 2): the one URI that it may have.

@@ -9,18 +9,24 @@ use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
 use crate::tls::choice::BackendAddress;
+use crate::tls::dial::Tls;
 
 /// What is asked.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub(in crate::tls) struct How {
     /// The path of a GET; without one a connection is enough.
     pub(in crate::tls) http: Option<String>,
     /// Whom the request is for.
     pub(in crate::tls) host: String,
+    /// What goes ahead of all else.
+    pub(in crate::tls) preface: Vec<u8>,
+    /// How TLS is spoken to it.
+    pub(in crate::tls) tls: Option<Tls>,
 }
 
 /// Asks a backend; no deadline is set.
@@ -44,7 +50,19 @@ fn told(error: io::Error) -> String {
     error.to_string()
 }
 
-async fn question(stream: impl AsyncRead + AsyncWrite + Unpin, how: &How) -> Result<(), String> {
+/// What comes ahead of a question.
+async fn question<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, how: &How) -> Result<(), String> {
+    stream.write_all(&how.preface).await.map_err(told)?;
+    match &how.tls {
+        None => http(stream, how).await,
+        Some(Tls { config, name }) => {
+            let secured = TlsConnector::from(config.clone()).connect(name.clone(), stream).await;
+            http(secured.map_err(told)?, how).await
+        }
+    }
+}
+
+async fn http(stream: impl AsyncRead + AsyncWrite + Unpin, how: &How) -> Result<(), String> {
     let Some(path) = &how.http else { return Ok(()) };
     let words = |error: hyper::Error| format!("GET {path}: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(words)?;
@@ -91,7 +109,7 @@ mod tests {
             stream.write_all(answer.as_bytes()).unwrap();
             String::from_utf8(text).unwrap()
         });
-        let how = How { http: http.map(str::to_owned), host: "app.internal".into() };
+        let how = How { http: http.map(str::to_owned), host: "app.internal".into(), ..How::default() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let found = runtime.block_on(ask(&address, &how));
         (found, server.join().unwrap())

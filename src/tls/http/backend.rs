@@ -22,8 +22,8 @@ use super::executor::Local;
 use super::settings::Rules;
 use super::stream::Stream;
 use crate::tls::buffers::Pool;
-use crate::tls::choice::{Backend, BackendAddress, BackendEvent, Route};
-use crate::tls::socket::Socket;
+use crate::tls::choice::{Backend, BackendEvent, Route};
+use crate::tls::dial::dial;
 
 /// How long a connection is kept without a request: less than most backends do.
 const KEPT: Duration = Duration::from_secs(30);
@@ -225,7 +225,8 @@ impl Backends {
         let made = timeout(route.timeouts().connect, self.establish(backend, route, rules)).await;
         let connection = match made {
             Ok(Ok(connection)) => connection,
-            Ok(Err(_)) => {
+            Ok(Err(error)) => {
+                route.complain(backend, &error.to_string());
                 route.note(backend, BackendEvent::Refused);
                 return Err((request, false));
             }
@@ -246,10 +247,9 @@ impl Backends {
         route: &Arc<dyn Route>,
         rules: &Arc<Rules>,
     ) -> io::Result<Connection> {
-        let socket = match &backend.address {
-            BackendAddress::Tcp(address) => Socket::connect_tcp(*address).await?,
-            BackendAddress::Unix(path) => Socket::connect_unix(path).await?,
-        };
+        let protocol: &[u8] = if rules.settings.backend_http2 { b"h2" } else { b"http/1.1" };
+        let tls = route.tls(backend, Some(protocol)).map_err(io::Error::other)?;
+        let socket = dial(&backend.address, &[], tls).await?;
         route.note(backend, BackendEvent::Connected);
         let activity = Rc::new(Activity::new());
         let (route, backend) = (route.clone(), backend.clone());

@@ -68,7 +68,7 @@ fn client(roots: RootCertStore, versions: &[&'static SupportedProtocolVersion]) 
 fn the_hybrid_group_and_tls_1_3_are_what_both_policies_prefer() {
     for policy in [Policy::Modern, Policy::Intermediate] {
         let (server, roots) = server(policy, true);
-        let ours = policy.client(roots, vec![b"h2".to_vec()]).unwrap();
+        let ours = policy.client(roots, vec![b"h2".to_vec()], None).unwrap();
         let (client, server) = connect(&ours, &server.resuming).unwrap();
         assert_eq!(server.protocol_version(), Some(ProtocolVersion::TLSv1_3));
         let group = server.negotiated_key_exchange_group().map(|group| group.name());
