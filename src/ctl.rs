@@ -9,6 +9,7 @@ mod client_profile;
 mod client_qr;
 mod command;
 mod daemon;
+mod drain;
 pub mod explain;
 mod import;
 mod keys;
@@ -34,7 +35,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 pub use client_arguments::ClientCommand;
-pub use command::{Aditctl, Command, Drops, Import, SOCKETS, Status, Tls, TlsCheck, Trace};
+pub use command::{Aditctl, Command, Drain, Drops, Import, SOCKETS, Status, Tls, TlsCheck, Trace};
 pub use daemon::{AditWireguard, Aditd};
 pub use pki::arguments;
 
@@ -59,6 +60,7 @@ fn perform(arguments: &Aditctl) -> Result<()> {
         Command::Status(status) => wait_for(show::run(&client, status)),
         Command::Trace(Trace::Drops(drops)) => wait_for(trace::run(&client, drops)),
         Command::Reload => wait_for(reload::run(&client)),
+        Command::Drain(drain) => wait_for(drain::run(&client, drain)),
         Command::Genkey => keys::genkey(),
         Command::Pubkey => keys::pubkey(),
         Command::Genpsk => keys::genpsk(),

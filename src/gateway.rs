@@ -45,7 +45,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-pub use handle::{Ending, Handle, Reloaded, Request, TraceSource};
+pub use handle::{Drain, Ending, Handle, Reloaded, Request, TraceSource};
 pub use leases::{Desk, Leases};
 pub use start::run;
 
@@ -129,6 +129,7 @@ impl Gateway {
                 Ok(Request::Clients(reply)) => drop(reply.send(self.desks())),
                 Ok(Request::Status(_) | Request::Trace(_)) => {}
                 Ok(Request::Reload(reply)) => drop(reply.send(self.reload_file())),
+                Ok(Request::Drain(drain, reply)) => drop(reply.send(self.drain(&drain))),
                 Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }

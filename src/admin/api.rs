@@ -1,6 +1,7 @@
 //! What the sockets answer.
 
 mod clients;
+mod drain;
 
 use std::io;
 use std::sync::Arc;
@@ -97,6 +98,8 @@ impl Api {
             Ok(Resource::Metrics) => self.metrics(request.headers().get(ACCEPT)).await,
             Ok(Resource::Reload) => self.reload(client).await,
             Ok(Resource::Trace) => self.trace(&client, request.uri().query()).await,
+            Ok(Resource::Drain) => self.drain(client, request.uri().query(), false).await,
+            Ok(Resource::DrainUndo) => self.drain(client, request.uri().query(), true).await,
             Ok(Resource::Clients) => self.clients(request.uri().query()).await,
             Ok(Resource::ClientInvite) => self.invite(client, request.uri().query()).await,
             Ok(Resource::ClientRemove) => self.remove(client, request.uri().query()).await,
@@ -109,7 +112,7 @@ impl Api {
         Ok(json_text(StatusCode::OK, in_time(self.latest.snapshot()).await?.json()))
     }
 
-    /// Healthy is who answers, and has every tunnel and link that the configuration has, be it set down.
+    /// Healthy is who answers, has every tunnel and link that the configuration has, be it set down, and does not drain.
     async fn health(&self) -> Result<Response<Body>, Problem> {
         let latest = in_time(self.latest.snapshot()).await?;
         let tunnels = latest.status.wireguard.iter().map(|(name, tunnel)| (name, tunnel.state));
@@ -120,10 +123,13 @@ impl Api {
             State::Stuck => Some(format!("{name} does not answer")),
         });
         let sick: Vec<_> = sick.collect();
-        if sick.is_empty() {
-            return Ok(json_answer(StatusCode::OK, &json!({ "health": "ok" })));
+        if !sick.is_empty() {
+            return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, sick.join("; ")));
         }
-        Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, sick.join("; ")))
+        if let Some(draining) = drain::health(&latest.status) {
+            return Ok(draining);
+        }
+        Ok(json_answer(StatusCode::OK, &json!({ "health": "ok" })))
     }
 
     async fn metrics(&self, accept: Option<&HeaderValue>) -> Result<Response<Body>, Problem> {

@@ -55,6 +55,10 @@ pub enum What {
     Reload,
     /// Dropped packets were watched, with the addresses in them.
     Trace,
+    /// Nothing more was accepted where TLS ends.
+    Drain,
+    /// It was again.
+    DrainUndo,
     /// A client was invited.
     ClientInvite,
     /// A client was forgotten.

@@ -25,6 +25,8 @@ pub(super) enum Resource {
     Metrics,
     Reload,
     Trace,
+    Drain,
+    DrainUndo,
     Clients,
     ClientInvite,
     ClientRemove,
@@ -41,13 +43,15 @@ pub(super) enum Refusal {
 }
 
 impl Resource {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Status,
         Self::Health,
         Self::Metrics,
         Self::Clients,
         Self::Reload,
         Self::Trace,
+        Self::Drain,
+        Self::DrainUndo,
         Self::ClientInvite,
         Self::ClientRemove,
         Self::ClientProfile,
@@ -71,6 +75,8 @@ impl Resource {
             Self::Metrics => "/metrics",
             Self::Reload => "/v1/reload",
             Self::Trace => "/v1/trace",
+            Self::Drain => "/v1/drain",
+            Self::DrainUndo => "/v1/drain/undo",
             Self::Clients => "/v1/clients",
             Self::ClientInvite => "/v1/clients/invite",
             Self::ClientRemove => "/v1/clients/remove",
@@ -80,7 +86,12 @@ impl Resource {
 
     pub(super) const fn method(self) -> &'static str {
         match self {
-            Self::Reload | Self::ClientInvite | Self::ClientRemove | Self::ClientProfile => "POST",
+            Self::Reload
+            | Self::Drain
+            | Self::DrainUndo
+            | Self::ClientInvite
+            | Self::ClientRemove
+            | Self::ClientProfile => "POST",
             Self::Status | Self::Health | Self::Metrics | Self::Trace | Self::Clients => "GET",
         }
     }
@@ -125,9 +136,15 @@ mod tests {
     #[test]
     fn roles_differ_in_what_they_may_ask_for() {
         let may = |role| Resource::ALL.map(|resource| Resource::find(resource.path(), role).is_ok());
-        assert_eq!(may(Role::Write), [true; 9]);
-        assert_eq!(may(Role::Read), [true, true, true, true, false, false, false, false, false]);
-        assert_eq!(may(Role::Metrics), [false, false, true, false, false, false, false, false, false]);
+        assert_eq!(may(Role::Write), [true; 11]);
+        assert_eq!(
+            may(Role::Read),
+            [true, true, true, true, false, false, false, false, false, false, false]
+        );
+        assert_eq!(
+            may(Role::Metrics),
+            [false, false, true, false, false, false, false, false, false, false, false]
+        );
     }
 
     #[test]

@@ -50,6 +50,13 @@ pub enum Command {
     /// It prints what was changed. If anything in the file is wrong, nothing is changed, and all that is wrong is printed.
     /// What the file does not mention because "wg set" made it stays as it is.
     Reload,
+    /// Accept no more connections where TLS ends, and let those that are there go on
+    ///
+    /// It tells how many are left; ask again, or look at the status, to see them go. With --undo connections are accepted
+    /// again. A reload changes nothing about it, a restart of the daemon does.
+    ///
+    /// Example: aditctl drain && sleep 60 && systemctl stop aditd
+    Drain(Drain),
     /// Make a new private key and print it, as "wg genkey" does
     ///
     /// Example: (umask 077; aditctl genkey > /etc/adit/keys/wg0.key)
@@ -106,6 +113,17 @@ pub struct Status {
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = WATCH,
         value_parser = seconds)]
     pub watch: Option<Duration>,
+}
+
+/// `aditctl drain`
+#[derive(Debug, clap::Args)]
+pub struct Drain {
+    /// The table [tls.NAME] alone, in place of all
+    #[arg(value_name = "NAME", value_parser = table)]
+    pub name: Option<String>,
+    /// Accept connections again
+    #[arg(long)]
+    pub undo: bool,
 }
 
 /// `aditctl import`
@@ -173,6 +191,15 @@ pub struct Drops {
     /// End after so many seconds
     #[arg(long, value_name = "N", value_parser = seconds)]
     pub seconds: Option<Duration>,
+}
+
+/// Reads the name of a table, as the configuration may have it.
+fn table(text: &str) -> Result<String, String> {
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !text.is_empty() && text.bytes().all(sound) {
+        return Ok(text.to_owned());
+    }
+    Err("expected the name of a table: letters, digits, '-', '_' and '.'".into())
 }
 
 /// Reads a number of seconds, perhaps with a fraction.

@@ -33,8 +33,19 @@ pub enum Request {
     Trace(oneshot::Sender<Vec<TraceSource>>),
     /// The desk of each tunnel that has clients.
     Clients(oneshot::Sender<BTreeMap<String, Desk>>),
+    /// Nothing more is to be accepted where TLS ends, or again.
+    Drain(Drain, oneshot::Sender<Result<BTreeMap<String, u64>, String>>),
     /// To end in good order.
     Stop,
+}
+
+/// Where nothing more is to be accepted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Drain {
+    /// The `[tls.NAME]`, or all of them.
+    pub name: Option<String>,
+    /// Accept again.
+    pub undo: bool,
 }
 
 /// A reload that was done.
@@ -106,6 +117,14 @@ impl Handle {
     /// [`Ending`]
     pub async fn clients(&self) -> Result<BTreeMap<String, Desk>, Ending> {
         self.ask(Request::Clients).await
+    }
+
+    /// Has nothing more accepted where TLS ends, or again. How many connections each has, or what is wrong.
+    ///
+    /// # Errors
+    /// [`Ending`]
+    pub async fn drain(&self, drain: Drain) -> Result<Result<BTreeMap<String, u64>, String>, Ending> {
+        self.ask(|reply| Request::Drain(drain, reply)).await
     }
 
     /// As [`Self::reload`], for a thread that may wait.

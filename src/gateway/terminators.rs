@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use super::{Gateway, warnings};
+use super::{Drain, Gateway, warnings};
 use crate::clock;
 use crate::config::{Config, Tls};
 use crate::status;
@@ -80,6 +80,36 @@ impl Gateway {
         self.terminators.values_mut().for_each(Terminator::look_after);
         self.leaving.iter_mut().for_each(Terminator::look_after);
         self.leaving.retain(|leaving| !leaving.is_over());
+    }
+
+    /// Accepts nothing more at one of them or all, or again. How many connections each of these has.
+    ///
+    /// # Errors
+    /// There is no such table, or an address cannot be had again.
+    pub(super) fn drain(&mut self, wanted: &Drain) -> Result<BTreeMap<String, u64>, String> {
+        let Drain { name, undo } = wanted;
+        let there = || self.terminators.keys().cloned().collect::<Vec<_>>().join(", ");
+        if self.terminators.is_empty() {
+            return Err("there is no [tls.NAME] that could drain".to_owned());
+        }
+        if let Some(name) = name.as_ref().filter(|name| !self.terminators.contains_key(*name)) {
+            return Err(format!("there is no [tls.{name}]; there is {}", there()));
+        }
+        let mut left = BTreeMap::new();
+        for (of, terminator) in &mut self.terminators {
+            if name.as_ref().is_some_and(|name| name != of) {
+                continue;
+            }
+            match self.config.tls.get(of).filter(|_| *undo) {
+                Some(config) => terminator.resume(config)?,
+                None => terminator.hold(),
+            }
+            left.insert(of.clone(), terminator.totals().open);
+        }
+        let names: Vec<_> = left.keys().cloned().collect();
+        let what = if *undo { "accept connections again" } else { "accept no more connections" };
+        tracing::info!("{}: {what}", names.join(", "));
+        Ok(left)
     }
 
     /// Ends all of them. Connections may end by themselves for a short time.

@@ -136,6 +136,7 @@ fn answer(requests: &Receiver<Request>, script: &Mutex<Script>) {
             }
             Request::Trace(reply) => drop(reply.send(script.sources.clone())),
             Request::Clients(reply) => drop(reply.send(Default::default())),
+            Request::Drain(_, reply) => drop(reply.send(Ok(Default::default()))),
             Request::Stop => return,
         }
     }
