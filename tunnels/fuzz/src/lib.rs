@@ -28,6 +28,7 @@ mod message;
 mod outward;
 mod packet;
 mod party;
+mod proxy;
 mod quick;
 mod responder;
 mod segment;
@@ -40,8 +41,8 @@ pub use batch::aead_batch;
 pub use client_hello::tls_client_hello;
 pub use config::config;
 pub use cookie::noise_cookie;
-pub use handshake::wireguard_handshake;
 pub use enrolment::{enrolment_certificate, enrolment_request};
+pub use handshake::wireguard_handshake;
 pub use input::Input;
 pub use inward::datapath_inward;
 pub use ip::packet_ip;
@@ -50,6 +51,7 @@ pub use link::datapath_link;
 pub use macsec::macsec_receive;
 pub use message::wireguard_message;
 pub use outward::datapath_outward;
+pub use proxy::tls_proxy;
 pub use quick::quick;
 pub use responder::noise_responder;
 pub use segment::{packet_segment, packet_segment_frame};
@@ -70,10 +72,10 @@ pub const TARGETS: &[Target] = targets![
     datapath_inward,
     datapath_link,
     datapath_outward,
-    macsec_agreement,
-    macsec_receive,
     enrolment_certificate,
     enrolment_request,
+    macsec_agreement,
+    macsec_receive,
     noise_cookie,
     noise_responder,
     packet_coalesce,
@@ -83,6 +85,7 @@ pub const TARGETS: &[Target] = targets![
     packet_segment_frame,
     quick,
     tls_client_hello,
+    tls_proxy,
     wireguard_allowed_ips,
     wireguard_handshake,
     wireguard_message,

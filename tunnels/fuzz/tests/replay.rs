@@ -78,6 +78,7 @@ replayed!(
     packet_segment_frame,
     quick,
     tls_client_hello,
+    tls_proxy,
     wireguard_allowed_ips,
     wireguard_handshake,
     wireguard_message,
