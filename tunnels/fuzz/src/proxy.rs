@@ -21,7 +21,8 @@ pub fn tls_proxy(data: &[u8]) {
         let passed = Passed { source, destination, tls: None, alpn: None, authority: None };
         let mut bytes = Vec::new();
         passed.emit(version, &mut bytes);
-        let Ok(Some((Header::Proxied { source: from, destination: to }, length))) = Header::parse(&bytes) else {
+        let Ok(Some((Header::Proxied { source: from, destination: to }, length))) = Header::parse(&bytes)
+        else {
             panic!("{bytes:?} is none");
         };
         assert_eq!(length, bytes.len());
