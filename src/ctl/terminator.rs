@@ -4,7 +4,7 @@ use super::paint::escape;
 use super::render::Text;
 use super::units;
 use crate::status::Tls;
-use crate::status::tls::{Backend, Certificate, Checks, Route};
+use crate::status::tls::{Backend, Certificate, Checks, Http, Route};
 
 /// Certificates that end within so many days are shown in red.
 const SOON: f64 = 14.0;
@@ -104,7 +104,22 @@ fn route(text: &mut Text, name: &str, route: &Route) {
         how += &format!(", PROXY {}", escape(version));
     }
     text.field("route", &format!("{} ({names}{how})", text.paint.green(&escape(name))));
+    if let Some(http) = &route.http {
+        requests(text, http);
+    }
     route.backends.iter().for_each(|one| backend(text, one));
+}
+
+fn requests(text: &mut Text, http: &Http) {
+    let all: u64 = http.buckets.iter().sum();
+    let classes = http.requests.iter().filter(|(_, count)| **count > 0);
+    let classes: Vec<_> = classes.map(|(class, count)| format!("{count} {}", escape(class))).collect();
+    let mean = if all > 0 { http.seconds * 1e3 / all as f64 } else { 0.0 };
+    let Http { left, retried, .. } = http;
+    let classes = if classes.is_empty() { "none".to_owned() } else { classes.join(", ") };
+    text.line(&format!(
+        "    requests: {classes}; {mean:.1} ms each; {left} left by clients, {retried} sent once more"
+    ));
 }
 
 fn backend(text: &mut Text, backend: &Backend) {
@@ -155,6 +170,7 @@ tls: web
   ended before their time: 4
     handshake: 4 (nothing in common, or a certificate that was refused)
   route: app (www.example.com, passed through, over TLS, PROXY v2)
+    requests: 11 2xx, 6 4xx; 44.1 ms each; 8 left by clients, 14 sent once more
     127.0.0.1:8080 (app.internal): 1 now, 60 in all, 7 failed, down (GET /health: 503 Service Unavailable), failing, at 25 % of its share
 ";
         assert_eq!(text.out, all);

@@ -9,9 +9,10 @@ use super::{Drain, Gateway, warnings};
 use crate::clock;
 use crate::config::{Config, Tls};
 use crate::status;
-use crate::status::tls::{AccessLog, Backend, Certificate, Checks, ClientCertificates, Name, Route};
+use crate::status::tls::{AccessLog, Backend, Certificate, Checks, ClientCertificates, Http, Name, Route};
 use crate::tls::clients::Mode;
 use crate::tls::health::Record;
+use crate::tls::http::Rules;
 use crate::tls::lookup::{self, Found};
 use crate::tls::routes;
 use crate::tls::terminator::Terminator;
@@ -154,6 +155,7 @@ fn overview(config: &Tls, terminator: &Terminator) -> status::Tls {
             proxy_protocol: route.proxy.map(|version| version.to_string()),
             backend_tls: route.backend_tls.is_some(),
             names: running.map(|route| names(route)).unwrap_or_default(),
+            http: running.and_then(|route| route.settings.http.as_deref()).map(http),
             backends: running.map(|route| backends(route)).unwrap_or_default(),
         };
         (name.clone(), shown)
@@ -205,6 +207,17 @@ fn names(route: &routes::Route) -> Vec<Name> {
         Name { name: format!("{}:{}", name.host, name.port), addresses: addresses.len() as u64, error }
     };
     route.names().map(of).collect()
+}
+
+fn http(rules: &Rules) -> Http {
+    let counters = &rules.counters;
+    Http {
+        requests: counters.classes().map(|(class, count)| (class.to_owned(), count)).collect(),
+        left: counters.left(),
+        retried: counters.retried(),
+        seconds: counters.seconds(),
+        buckets: counters.buckets(),
+    }
 }
 
 fn backends(route: &routes::Route) -> Vec<Backend> {

@@ -118,12 +118,20 @@ fn tls(warnings: Vec<String>) -> Tls {
         addresses: 1,
         error: Some("no such host".to_owned()),
     };
+    let http = super::tls::Http {
+        requests: [("2xx".to_owned(), 11), ("4xx".to_owned(), 6)].into(),
+        left: 8,
+        retried: 14,
+        seconds: 0.75,
+        buckets: vec![9, 0, 0, 7, 0, 0, 1, 0, 0, 0, 0],
+    };
     let route = Route {
         proxy_protocol: Some("v2".to_owned()),
         backend_tls: true,
         names: vec![name],
         sni: words(&["www.example.com"]),
         pass_through: true,
+        http: Some(http),
         backends: vec![backend],
     };
     Tls {

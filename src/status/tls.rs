@@ -105,8 +105,26 @@ pub struct Route {
     /// Backends that are names.
     #[serde(default)]
     pub names: Vec<Name>,
+    /// What became of requests, if they are read; absent if what is inside is nobody's matter.
+    #[serde(default)]
+    pub http: Option<Http>,
     /// Where it leads.
     pub backends: Vec<Backend>,
+}
+
+/// Requests of a route.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct Http {
+    /// Those that were answered, by the class of the answer: `2xx`.
+    pub requests: BTreeMap<String, u64>,
+    /// Those that clients left before they were answered.
+    pub left: u64,
+    /// Those that were sent to a backend once more.
+    pub retried: u64,
+    /// Seconds that all took that were answered, to the last byte of the answer.
+    pub seconds: f64,
+    /// The same by time: those of up to 1, 5, 10, 50, 100 and 500 ms, 1, 5, 10 and 60 s, and longer.
+    pub buckets: Vec<u64>,
 }
 
 /// A backend's name.

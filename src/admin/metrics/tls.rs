@@ -5,8 +5,9 @@ use std::fmt;
 use super::Metrics;
 use super::exposition::{Exposition, Labels, Value};
 use crate::status::Tls;
-use crate::status::tls::{Backend, Checks};
+use crate::status::tls::{Backend, Checks, Http};
 use crate::tls::counters::FAILURES;
+use crate::tls::http::counters::{CLASSES, MILLISECONDS};
 
 impl Metrics {
     pub(super) fn terminators(&self, out: &mut Exposition<'_>) -> fmt::Result {
@@ -54,7 +55,49 @@ impl Metrics {
         });
         out.counter("adit_tls_bytes", "Bytes from and to clients, without what TLS adds", bytes)?;
         self.certificates(out)?;
+        self.requests(out)?;
         self.backends(out)
+    }
+
+    /// Routes in HTTP mode.
+    fn http(&self) -> impl Iterator<Item = (Labels, &Http)> {
+        self.status.tls.iter().flat_map(|(name, tls)| {
+            let http = tls.routes.iter().filter_map(|(route, found)| Some((route, found.http.as_ref()?)));
+            http.map(move |(route, http)| (labels(name, &[("route", route)]), http))
+        })
+    }
+
+    fn requests(&self, out: &mut Exposition<'_>) -> fmt::Result {
+        let requests = self.http().flat_map(|(labels, http)| {
+            CLASSES.into_iter().map(move |class| {
+                let count = http.requests.get(class).copied().unwrap_or(0);
+                let class = ("status", class.to_owned());
+                (labels.iter().cloned().chain([class]).collect(), Value::Whole(count))
+            })
+        });
+        out.counter("adit_tls_http_requests", "Requests, by the class of their answer", requests)?;
+        let each =
+            |of: fn(&Http) -> u64| self.http().map(move |(labels, http)| (labels, Value::Whole(of(http))));
+        out.counter(
+            "adit_tls_http_left",
+            "Requests that clients left before they were answered",
+            each(|http| http.left),
+        )?;
+        out.counter(
+            "adit_tls_http_retried",
+            "Requests that were sent to a backend once more",
+            each(|http| http.retried),
+        )?;
+        let seconds = self.http().map(|(labels, http)| {
+            let ends = MILLISECONDS.into_iter().map(|end| end as f64 / 1e3).chain([f64::INFINITY]);
+            let buckets: Vec<_> = ends.zip(http.buckets.iter().copied()).collect();
+            (labels, (http.seconds, http.buckets.iter().sum(), buckets))
+        });
+        out.histograms(
+            "adit_tls_http_request_seconds",
+            "Seconds from the head of a request to the last byte of its answer",
+            seconds,
+        )
     }
 
     fn certificates(&self, out: &mut Exposition<'_>) -> fmt::Result {
@@ -156,6 +199,13 @@ mod tests {
             "adit_tls_bytes_total{listener=\"web\",direction=\"sent\"} 2048",
             "adit_tls_certificate_not_after_timestamp_seconds{listener=\"web\",file=\"/etc/adit/www.pem\"} 1796391000.0",
             "adit_tls_backend_up{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 0",
+            "adit_tls_http_requests_total{listener=\"web\",route=\"app\",status=\"4xx\"} 6",
+            "adit_tls_http_requests_total{listener=\"web\",route=\"app\",status=\"5xx\"} 0",
+            "adit_tls_http_left_total{listener=\"web\",route=\"app\"} 8",
+            "adit_tls_http_retried_total{listener=\"web\",route=\"app\"} 14",
+            "adit_tls_http_request_seconds_sum{listener=\"web\",route=\"app\"} 0.75",
+            "adit_tls_http_request_seconds_bucket{le=\"0.05\",listener=\"web\",route=\"app\"} 16",
+            "adit_tls_http_request_seconds_bucket{le=\"+Inf\",listener=\"web\",route=\"app\"} 17",
             "adit_tls_backend_failures_total{listener=\"web\",route=\"app\",backend=\"127.0.0.1:8080\"} 7",
             "adit_tls_draining{listener=\"web\"} 0",
             "adit_tls_access_log_lines_total{listener=\"web\",result=\"lost\"} 2",
