@@ -1,8 +1,9 @@
 """TLS ends at aditd and HTTP is read there: what curl and h2load get through it, and what backends see."""
+import re
 import time
 
 from lab.case import case
-from lab.http import gateway, load, nginx
+from lab.http import gateway, nginx
 from lab.tls import OTHER, WWW, certificate, curl, s_client
 
 
@@ -28,3 +29,101 @@ def requests(net):
         assert told["x-request-id"] != "mine" and told["strict-transport-security"] == "max-age=63072000; includeSubDomains"
         assert output.startswith("HTTP/2 200" if version == "--http2" else "HTTP/1.1 200"), output
         assert "GET / HTTP/1.1" in output and "connection" not in told, output
+
+
+@case()
+def clear(net):
+    """Whoever comes in clear is sent to HTTPS, with the path, and gets nothing else; strangers not even that."""
+    a, _, _ = gateway(net)
+
+    def ask(*words):
+        return a.host.attempt("curl", "-sSi", "--resolve", f"{WWW}:80:127.0.0.1", *words)[1]
+
+    moved = ask(f"http://{WWW}/a%20b?c=d")
+    assert moved.startswith("HTTP/1.1 308 ") and seen(moved)["location"] == f"https://{WWW}/a%20b?c=d", moved
+    assert ask("-X", "POST", "-d", "x", f"http://{WWW}/").startswith("HTTP/1.1 308 ")
+    assert ask("-H", f"Host: {OTHER}", f"http://{WWW}/").startswith("HTTP/1.1 421 ")
+    assert ask("-H", "Host:", f"http://{WWW}/").startswith("HTTP/1.1 400 ")
+
+
+@case()
+def misdirected(net):
+    """A request for another host than the one that TLS was made for is refused, also if another route has that host."""
+    a, web, route = gateway(net)
+    web["certificates"].append(certificate(a, "mail", OTHER))
+    web["route"]["mail"] = {**route, "sni": [OTHER]}
+    a.reload()
+    assert curl(a, OTHER, "-k")[0] == 0
+    for version in "--http1.1", "--http2":
+        for host in OTHER, f"x.{WWW}", "127.0.0.1":
+            output = curl(a, WWW, version, "-i", "-H", f"Host: {host}")[1]
+            assert " 421" in output.splitlines()[0], (version, host, output)
+    agreed = s_client(a, "-alpn", "h2,http/1.1")
+    assert "ALPN protocol: h2" in agreed, agreed
+
+
+@case(limit=60)
+def reloads(net):
+    """Reloads under HTTP/1.1 and HTTP/2 load fail no request, and a route in HTTP mode becomes another."""
+    a, _, route = gateway(net)
+    nginx(a)
+    nginx(a, 8083)
+    route["backend"] = ["127.0.0.1:8082"]
+    a.reload()
+    for words in (), ("--h1",):
+        running = a.host.start("h2load", "-D", "3", "-c", "8", "-m", "10", *words, "--connect-to=127.0.0.1:443",
+                               f"https://{WWW}:443/")
+        for at in range(4):
+            time.sleep(0.5)
+            route["backend"] = ["127.0.0.1:8082", "127.0.0.1:8083"][at % 2:][:1]
+            a.reload()
+        running.wait(20)
+        counts = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", running.output())
+        done, failed, errored = map(int, counts.groups())
+        assert done > 100 and failed == errored == 0, (words, running.output()[-900:])
+    http = a.status()["tls"]["web"]["routes"]["app"]["http"]
+    assert http["requests"]["2xx"] > 200 and http["requests"]["5xx"] == 0 and sum(http["buckets"]) >= 200, http
+
+
+@case(limit=60)
+def bodies(net):
+    """100 MB to a backend that reads slowly arrive whole, and aditd holds few of them at a time."""
+    a, _, route = gateway(net)
+    path = f"{a.folder}/body"
+    with open(path, "wb") as file:
+        file.truncate(100 << 20)
+    before = peak(a)
+    for version in "--http1.1", "--http2":
+        code, output = curl(a, WWW, version, "-T", path, "-H", "X-Pause: 0.01", "-H", "Expect:")
+        assert code == 0 and output.endswith(f"{100 << 20} bytes\n"), (code, output[-200:])
+    held = peak(a) - before
+    assert held < 40 << 10, f"{held} KiB more"
+    route["http"]["body_bytes"] = 1 << 20
+    a.reload()
+    code, output = curl(a, WWW, "--http1.1", "-i", "-T", path)
+    assert output.startswith("HTTP/1.1 413"), (code, output)
+
+
+@case()
+def errors(net):
+    """A backend that is gone is 502, and nothing is told of it; grpc's trailers come through HTTP/2 on both sides."""
+    a, web, route = gateway(net)
+    route["backend"] = ["127.0.0.1:9"]
+    a.reload()
+    code, output = curl(a, WWW, "-i")
+    assert output.startswith("HTTP/2 502") and output.endswith("502 Bad Gateway\n") and "127.0.0.1" not in output, output
+    assert a.status()["tls"]["web"]["routes"]["app"]["http"]["requests"]["5xx"] == 1
+    assert 'adit_tls_http_requests_total{listener="web",route="app",status="5xx"} 1' in a.http("GET", "/metrics")[1]
+    nginx(a, 8084, "called", "http2", "add_trailer grpc-status 0;")
+    route["backend"], route["http"] = ["127.0.0.1:8084"], {"backend_http2": True}
+    a.reload()
+    # curl shows no trailers.
+    output = a.host.run("nghttp", "-v", "-H", f":authority: {WWW}", "-H", "te: trailers", "-H", "content-type: application/grpc",
+                        "https://127.0.0.1:443/")
+    assert ":status: 200" in output and "called" in output and "grpc-status: 0" in output, output
+
+
+def peak(a):
+    """The most memory that aditd has had, in KiB."""
+    with open(f"/proc/{a.process.pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM"))

@@ -1,7 +1,5 @@
-"""Backends that speak HTTP and tell what they got, nginx among them, and a load that counts what failed."""
-import re
-
-from lab.tls import WWW, terminator
+"""A gateway in HTTP mode, and backends: one that tells what it got, and nginx."""
+from lab.tls import terminator
 from lab.wait import until
 
 # Answers with the request as it came, its headers as lines; reads slowly if it is told so.
@@ -44,8 +42,8 @@ http {{
   keepalive_requests 1000000;
   client_body_temp_path {folder}/nginx-body;
   server {{
-    listen 127.0.0.1:{port};
-    location / {{ default_type text/plain; return 200 "{body}"; }}
+    listen 127.0.0.1:{port} {protocol};
+    location / {{ default_type text/plain; {more} return 200 "{body}"; }}
   }}
 }}
 """
@@ -63,20 +61,10 @@ def gateway(net, **http):
     return a, web, route
 
 
-def nginx(a, port=8082, body="x" * 1024):
-    """nginx as a backend, with an answer of so many bytes."""
+def nginx(a, port=8082, body="x" * 1024, protocol="", more=""):
+    """nginx as a backend with this answer, by HTTP/2 if `protocol` says so."""
     path = f"{a.folder}/nginx-{port}.conf"
     with open(path, "w") as file:
-        file.write(NGINX.format(folder=a.folder, port=port, body=body))
+        file.write(NGINX.format(folder=a.folder, port=port, body=body, protocol=protocol, more=more))
     a.host.start("nginx", "-c", path)
     until(lambda: f":{port}" in a.host.run("ss", "-Htln"), 5, "nginx")
-
-
-def load(a, *words, seconds=3, clients=8, name=WWW, port=443):
-    """What h2load counted: requests that succeeded, that failed, and requests a second."""
-    output = a.host.run("h2load", "-D", str(seconds), "-c", str(clients), "-m", "10", *words, f"--connect-to=127.0.0.1:{port}",
-                        f"https://{name}:{port}/", timeout=seconds + 20)
-    found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
-    assert found, output
-    done, failed, errored = map(int, found.groups())
-    return done, failed + errored, float(re.search(r"([\d.]+) req/s", output)[1])

@@ -231,6 +231,7 @@ impl Backends {
                 return Err((request, false));
             }
             Err(_) => {
+                route.complain(backend, "no answer in time");
                 route.note(backend, BackendEvent::TimedOut);
                 return Err((request, true));
             }

@@ -202,7 +202,7 @@ fn whoever_sends_slowly_is_not_waited_for() {
         assert_eq!(statuses(&answer), status.as_slice(), "{head:?}");
         let took = begun.elapsed();
         assert!(
-            took > Duration::from_millis(300) && took < Duration::from_millis(1400),
+            took > Duration::from_millis(300) && took < Duration::from_secs(5),
             "{head:?}: {took:?}"
         );
     }
@@ -211,7 +211,7 @@ fn whoever_sends_slowly_is_not_waited_for() {
     stream.write_all(b"GET /a HTTP/1.1\r\nHost: www.example.com\r\nX: ").unwrap();
     while stream.write_all(b"a").and_then(|()| stream.flush()).is_ok() {
         std::thread::sleep(Duration::from_millis(50));
-        assert!(begun.elapsed() < Duration::from_secs(3), "still there");
+        assert!(begun.elapsed() < Duration::from_secs(8), "still there");
     }
     // Who rests between two requests may rest for longer.
     let mut stream = setup.client("http/1.1");
