@@ -5,8 +5,9 @@ import shutil
 
 from lab import process
 from lab.wireguard import PROGRAMS, ROOT, Missing, program
-from measure import ethernet
+from measure import ethernet, tls_ends
 from measure.ethernet import LINKS
+from measure.tls_ends import ENDS
 
 VETH = "veth"
 UDPLOAD, CROWD = f"{ROOT}/target/release/udpload", f"{ROOT}/target/release/crowd"
@@ -21,7 +22,7 @@ PROGRAMS.update({name: PROGRAMS["adit"] for name in VARIANTS})
 PEERS = ("wireguard-go", "boringtun-cli", "gotatun-cli")
 TUNNELS = ("adit", "adit-library", "adit-gcm", *PEERS, "adit-null")
 # The cable alone is the ceiling that no tunnel can pass.
-ALL = (VETH, *TUNNELS, *LINKS)
+ALL = (VETH, *TUNNELS, *LINKS, *ENDS)
 # What WireGuard's own handshake and cipher can talk to.
 STANDARD = ("adit", "adit-library", *PEERS)
 # How each is told its number of threads that carry packets; where there is no word for it, it is as it comes.
@@ -55,6 +56,9 @@ def require(implementations):
         if name in LINKS:
             ethernet.require(name)
             continue
+        if name in ENDS:
+            tls_ends.require(name)
+            continue
         if name.startswith("adit") and not shutil.which(PROGRAMS[name][0]):
             raise Missing(f"{name}: no program {PROGRAMS[name][0]} (bench/run builds it)")
         binary = program(name)[0]
@@ -71,7 +75,8 @@ def first_line(*command):
 
 def versions(implementations):
     """What each program calls itself."""
-    found = {name: first_line(program(name)[0], "--version") for name in implementations if name != VETH and name not in LINKS}
+    found = {name: first_line(program(name)[0], "--version") for name in implementations if name != VETH and name not in (*LINKS, *ENDS)}
+    found |= {name: tls_ends.version(name) for name in implementations if name in ENDS}
     return {**found, "iperf3": first_line("iperf3", "--version")}
 
 

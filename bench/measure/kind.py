@@ -9,6 +9,8 @@ from measure.linked import Linked
 from measure.odd import Odd
 from measure.order import Order
 from measure.plain import Plain
+from measure.tls_ends import ENDS
+from measure.tls_turn import TlsTurn
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ KINDS = {
     "growth": Kind(Growth, {"growth": 108}, {"growth": 38}, TUNNELS, ("adit", "wireguard-go")),
     "crowd": Kind(Crowd, {"crowd": 20}, {"crowd": 14}, STANDARD, ("adit", "wireguard-go")),
     "link": Kind(Linked, {"link": 62}, {"link": 24}, LINKS, LINKS),
+    "tls": Kind(TlsTurn, {"tls": 34}, {"tls": 14}, ENDS, ENDS),
 }
 GROUPS = tuple(group for kind in KINDS.values() for group in kind.groups)
 # What a run measures unless it is told: a table of half an hour, not of hours.

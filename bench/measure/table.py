@@ -4,6 +4,7 @@ from statistics import median
 from measure.ethernet import CIPHERED, MTUS
 from measure.figures import FIGURES, LESS
 from measure.implementation import ALL, PEERS
+from measure.tls_ends import HTTP, LAYER4
 
 # Who is compared with whom. BEST is the best of the peers, figure by figure.
 BEST = "best peer"
@@ -11,11 +12,15 @@ PAIRS = (("adit", "wireguard-go"), ("adit", "gotatun-cli"), ("adit", BEST), ("ad
          ("adit-library", "gotatun-cli"), ("adit-gcm", "wireguard-go"), ("adit-null", "veth"), ("adit-link-udp", "openvpn-tap"),
          ("adit-link-udp", "wireguard-go-vxlan"), ("adit-link", "forwarder-direct"), ("adit-link-jumbo", "forwarder-jumbo"),
          *CIPHERED.items(), ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
-         ("forwarder-jumbo", "cable-jumbo"), ("forwarder", "forwarder-single"))
+         ("forwarder-jumbo", "cable-jumbo"), ("forwarder", "forwarder-single"), ("adit-tls", "nginx-stream"),
+         ("adit-tls", "haproxy-tcp"), ("adit-tls", BEST), ("adit-http", "nginx-http"), ("adit-http", "haproxy-http"),
+         ("adit-http", BEST))
 # Of these it is a share that is asked for.
 SHARES = (("adit-null", "veth"), ("adit-link", "forwarder-direct"), ("adit-link-jumbo", "forwarder-jumbo"),
           *CIPHERED.items(), ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
           ("forwarder-jumbo", "cable-jumbo"))
+# Who the best is chosen from, for those that do not end tunnels of WireGuard.
+RIVALS = {ours: tuple(name for name in same if name != ours) for ours, same in (("adit-tls", LAYER4), ("adit-http", HTTP))}
 # No implementation to choose: one does not encrypt, one is no tunnel.
 BEYOND = ("adit-null", "veth")
 LABEL, CELL, RATIO = 34, 14, 19
@@ -69,9 +74,9 @@ def share(figure, ours, theirs):
     return f"{1 / times if figure.better == LESS else times:.0%}"
 
 
-def best(figure, found):
-    """The values of the best peer."""
-    there = [found[name] for name in PEERS if found[name]]
+def best(figure, found, ours):
+    """The values of the best peer of ours."""
+    there = [found[name] for name in RIVALS.get(ours, PEERS) if found[name]]
     choose = min if figure.better == LESS else max
     return choose(there, key=lambda values: typical(figure, values), default=[])
 
@@ -145,11 +150,11 @@ def table(run, figures):
     lines += part([columns], CELL, figures,
                   lambda figure, found: [cell(figure, found[name]) for name in columns])
     pairs = [(ours, theirs) for ours, theirs in PAIRS
-             if ours in present and (theirs in present or theirs == BEST and len(present & set(PEERS)) > 1)]
+             if ours in present and (theirs in present or theirs == BEST and len(present & set(RIVALS.get(ours, PEERS))) > 1)]
     if pairs:
         def compared(figure, found):
             return [(share if (ours, theirs) in SHARES else ratio)(
-                figure, found[ours], best(figure, found) if theirs == BEST else found[theirs]) for ours, theirs in pairs]
+                figure, found[ours], best(figure, found, ours) if theirs == BEST else found[theirs]) for ours, theirs in pairs]
         lines += ["", *part([[ours for ours, _ in pairs], [f"vs {theirs}" for _, theirs in pairs]], RATIO, figures, compared)]
     lines += ["", *price(figures), *price_of_frames(figures)]
     lines += ["Medians; ± is half the distance between the lowest and the highest round, shown from 5 % on.",

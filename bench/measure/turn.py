@@ -26,9 +26,11 @@ class Settings:
     # Of crowds: each search is shorter, since there are many.
     throng: float = 0.6
     throng_steps: int = 6
+    # Of each run of clients of what ends TLS.
+    tls: float = 2.0
 
 
-QUICK = Settings(tcp=1, omit=0, udp=0.3, steps=6, idle=0.5, load=1.0, throng=0.3, throng_steps=3)
+QUICK = Settings(tcp=1, omit=0, udp=0.3, steps=6, idle=0.5, load=1.0, throng=0.3, throng_steps=3, tls=0.5)
 
 
 class Ends:

@@ -10,6 +10,7 @@
 pub mod alone;
 pub mod crowd;
 pub mod forward;
+pub mod tls;
 pub mod leases;
 
 mod load;
