@@ -201,10 +201,7 @@ fn whoever_sends_slowly_is_not_waited_for() {
         let answer = String::from_utf8(super::rest(&mut stream)).unwrap();
         assert_eq!(statuses(&answer), status.as_slice(), "{head:?}");
         let took = begun.elapsed();
-        assert!(
-            took > Duration::from_millis(300) && took < Duration::from_secs(5),
-            "{head:?}: {took:?}"
-        );
+        assert!(took > Duration::from_millis(300) && took < Duration::from_secs(5), "{head:?}: {took:?}");
     }
     // A byte now and then does not help.
     let (begun, mut stream) = (Instant::now(), setup.client("http/1.1"));
