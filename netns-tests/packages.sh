@@ -13,9 +13,9 @@ declare -A package_of=(
   [cc]=gcc [make]=make [valgrind]=valgrind [dnsmasq]=dnsmasq-base
   [faketime]=faketime [dbus-daemon]=dbus-daemon [setpriv]=util-linux
   [/usr/lib/python3/dist-packages/dbus]=python3-dbus [/usr/lib/python3/dist-packages/gi]=python3-gi
-  [nginx]=nginx-light [h2load]=nghttp2-client
   [openvpn]=openvpn [curl]=curl [openssl]=openssl [testssl]=testssl.sh [slowhttptest]=slowhttptest
   [nginx]=nginx-light [/usr/lib/nginx/modules/ngx_stream_module.so]=libnginx-mod-stream [haproxy]=haproxy
+  [h2load]=nghttp2-client
   [/usr/share/doc/python3-venv]=python3-venv
   [/usr/lib/python3/dist-packages/scapy]=python3-scapy
   [/usr/lib/python3/dist-packages/cryptography]=python3-cryptography

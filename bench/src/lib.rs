@@ -1,5 +1,5 @@
 //! A generator and a sink of UDP for measurements, spoken to by `udpload`; the peers of `crowd`; the pace of `flood`; what
-//! `forwarder` does; what a cipher costs alone.
+//! `forwarder` does; what a cipher costs alone; the connections of `tlsload`.
 //!
 //! ```text
 //! udpload send ---- numbered datagrams, queries ----> udpload sink
