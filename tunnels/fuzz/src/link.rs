@@ -138,13 +138,14 @@ impl Side {
         (bytes, path)
     }
 
-    /// Over UDP what is as long as what came before it, from the same place, is one train with it.
+    /// Over UDP what is as long as what came before it, from the same place, is one train with it; unless each is looked at alone.
     fn trains(&self, pieces: Vec<(Vec<u8>, Udp)>) -> Vec<Train> {
         let mut trains: Vec<Train> = Vec::new();
         for (bytes, path) in pieces {
             match trains.last_mut() {
                 Some(last)
-                    if self.remote.is_some()
+                    if self.together
+                        && self.remote.is_some()
                         && last.path == path
                         && !bytes.is_empty()
                         && bytes.len() <= last.stride
