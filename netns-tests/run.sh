@@ -37,13 +37,13 @@ stage_setup() {
   install_missing faketime setpriv dbus-daemon /usr/lib/python3/dist-packages/{dbus,gi}
   # The tests of MACsec ask scapy; a station by hand has its ciphers of cryptography.
   install_missing /usr/lib/python3/dist-packages/{scapy,cryptography}
-  # Load of HTTP/2, and a backend that speaks it.
-  install_missing nginx h2load
+  install_missing h2load
   need_cargo
   install_crates target/peers "${peers[@]}"
   install_crates target/tools "${tools[@]}"
   install_python target/tools/sslyze "$sslyze"
   unpack target/tools/prometheus prometheus usr/bin/promtool
+  unpack target/tools/nginx nginx usr/sbin/nginx
   netns-tests/guest/build.sh
 }
 

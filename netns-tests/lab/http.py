@@ -1,7 +1,10 @@
 """A gateway in HTTP mode, and backends: one that tells what it got, and nginx."""
 from lab.tls import terminator
 from lab.wait import until
+from lab.wireguard import ROOT
 
+# Unpacked by setup: installed, it would serve this machine.
+PROGRAM = f"{ROOT}/target/tools/nginx/usr/sbin/nginx"
 # Answers with the request as it came, its headers as lines; reads slowly if it is told so.
 ECHO = """
 import http.server, socketserver, sys, time
@@ -66,5 +69,5 @@ def nginx(a, port=8082, body="x" * 1024, protocol="", more=""):
     path = f"{a.folder}/nginx-{port}.conf"
     with open(path, "w") as file:
         file.write(NGINX.format(folder=a.folder, port=port, body=body, protocol=protocol, more=more))
-    a.host.start("nginx", "-c", path)
+    a.host.start(PROGRAM, "-c", path)
     until(lambda: f":{port}" in a.host.run("ss", "-Htln"), 5, "nginx")
