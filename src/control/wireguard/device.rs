@@ -357,6 +357,10 @@ impl Device {
                     tracing::error!("{}: peer {key} is not removed: it is not this caller's", self.name);
                     done = Errno::NotPermitted;
                 }
+                Change::Peer(key, _) if verdict == Verdict::Refuse => {
+                    tracing::error!("{}: peer {key} is not changed: it is not this caller's", self.name);
+                    done = Errno::NotPermitted;
+                }
                 Change::Peer(key, mut change) => {
                     let has = |prefix| self.tunnel.owner_of(prefix);
                     for (prefix, owner) in self.owners.withhold(&key, &mut change, by, has) {

@@ -23,8 +23,11 @@ impl Owners {
     /// Looks at a change before it is made, and takes note of it.
     pub(super) fn admit(&mut self, change: &Change, by: Owner) -> Verdict {
         match change {
+            // A lease would give it other addresses and another preshared key. Reloads change the file at any time, also between
+            // the moment when a lease is granted and this one.
+            Change::Peer(key, _) if by == Owner::Lease && self.of(key) == Owner::File => Verdict::Refuse,
             Change::Peer(key, change) => {
-                // Everybody may change anything of a peer. Who comes before its owner makes it his own.
+                // Everybody else may change anything of a peer. Who comes before its owner makes it his own.
                 if by < self.of(key) && !change.update_only {
                     self.0.insert(*key, by);
                 }
@@ -149,6 +152,14 @@ mod tests {
         assert_eq!(owners.admit(&peer(), Owner::File), Verdict::Go);
         assert_eq!(owners.of(&KEY), Owner::File, "the file has the last word");
         assert_eq!(owners.admit(&Change::RemovePeer(KEY), Owner::Lease), Verdict::Refuse);
+    }
+
+    #[test]
+    fn a_lease_changes_no_peer_of_the_file() {
+        let mut owners = Owners::default();
+        owners.admit(&peer(), Owner::File);
+        assert_eq!(owners.admit(&peer(), Owner::Lease), Verdict::Refuse);
+        assert_eq!(owners.of(&KEY), Owner::File);
     }
 
     #[test]
