@@ -59,7 +59,7 @@ impl Embedded {
     /// Opens the store at `path`, or makes it. Leases that the pool has no addresses for any more are ended.
     ///
     /// # Errors
-    /// Another process has it, others can read it, it is damaged or of a newer version, or what the system says.
+    /// Another process has it, others can read it, it is damaged or of another version, or what the system says.
     pub fn open(path: &Path, settings: &Settings, now: Wall) -> Result<Self, Error> {
         let file = open(path)?;
         let backend = FileBackend::new(file).map_err(|error| opened(path, error))?;
@@ -145,7 +145,7 @@ impl Writer {
     fn load(database: Arc<Database>, path: &Path, pool: Pool, now: Wall) -> Result<Self, Error> {
         let transaction = database.begin_write().map_err(|error| failed(path, error))?;
         let found = schema(&transaction).map_err(|error| failed(path, error))?;
-        if found > SCHEMA {
+        if found != SCHEMA {
             return Err(Error::Schema { path: path.to_owned(), found, known: SCHEMA });
         }
         let (mut numbers, mut entry) = (Numbers::new(pool.size()), 0);

@@ -36,8 +36,8 @@ pub enum Error {
         /// Its mode.
         mode: u32,
     },
-    /// The file is that of a newer version.
-    #[error("{}: made by a newer adit (schema {found}); this one knows schema {known}", path.display())]
+    /// The file is that of another version.
+    #[error("{}: it has schema {found}, and this adit knows schema {known}: {}", path.display(), maker(*found, *known))]
     Schema {
         /// The file.
         path: PathBuf,
@@ -54,4 +54,13 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
+}
+
+/// Who made a file of another schema, and what helps.
+fn maker(found: u32, known: u32) -> &'static str {
+    if found > known {
+        "a newer adit made it"
+    } else {
+        "an older adit made it, whose leases cannot be taken over; move it away, and have clients enrol again"
+    }
 }

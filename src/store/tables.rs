@@ -6,8 +6,9 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::{Identity, Lease, Wall};
 
-/// The schema of these tables.
-pub(super) const SCHEMA: u32 = 1;
+/// The schema of these tables. In 1 a certificate was known by its serial number alone, which no revocation list can be asked
+/// about: leases of that kind would never be found revoked.
+pub(super) const SCHEMA: u32 = 2;
 
 type Bytes = &'static [u8; 32];
 type ClientRow = (Bytes, Bytes, u32, u64, u64, Bytes, Bytes, Option<u32>, Option<u128>, &'static [u8]);

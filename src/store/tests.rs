@@ -319,6 +319,21 @@ fn a_file_that_others_can_read_or_that_is_in_use_is_refused() {
 }
 
 #[test]
+fn a_file_of_another_schema_is_refused() {
+    let mut site = Site::new(1);
+    site.store = None;
+    for (found, advice) in [(SCHEMA - 1, "have clients enrol again"), (SCHEMA + 1, "a newer adit")] {
+        let database = Database::open(site.path()).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert("schema", found).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let error = Embedded::open(&site.path(), &settings(1), NOW).map(drop).unwrap_err();
+        assert!(error.to_string().contains(advice), "{error}");
+    }
+}
+
+#[test]
 fn changes_that_wait_at_the_same_time_are_all_answered() {
     let site = Site::new(500);
     let (send, receive) = std::sync::mpsc::channel();
