@@ -57,7 +57,7 @@ async fn handle(
     let for_it = shared.clone();
     service.handle(call, &body, &caller, clock::both(), move |result| {
         let answer = result.and_then(|(answer, lease, before)| {
-            for_it.peers.granted(&lease, before);
+            for_it.peers.granted(&lease, before)?;
             // Lists are read before leases are looked through: one that is granted after that is found here.
             if for_it.serving().material.is_revoked(&lease.certificate) {
                 for_it.peers.revoked_meanwhile();

@@ -62,7 +62,10 @@ pub struct Serving {
 pub trait Peers: Send + Sync {
     /// A lease was granted: what its key is, and which key is none any more. This is called in the order in which leases are
     /// granted, before the client is answered.
-    fn granted(&self, lease: &Lease, before: Option<adit_noise::PublicKey>);
+    ///
+    /// # Errors
+    /// It cannot be a peer after all; whoever is asked takes the lease back.
+    fn granted(&self, lease: &Lease, before: Option<adit_noise::PublicKey>) -> Result<(), Problem>;
 
     /// A lease was just granted whose certificate was revoked meanwhile: those that are revoked have to be looked for again.
     fn revoked_meanwhile(&self);

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use super::*;
 use crate::clock;
 use crate::pki::{Algorithm, Authority, Key, New, Purpose, Request as Wanted, Subject};
-use crate::store::{Change, Embedded, Identity, Lease, Pool, Range, Settings, Store, Token};
+use crate::store::{Change, Embedded, Identity, Lease, Pool, Range, Refusal, Settings, Store, Token};
 use crate::test_folder::Folder;
 use crate::tls::policy::Policy;
 
@@ -25,6 +25,8 @@ use crate::tls::policy::Policy;
 #[derive(Default)]
 struct Heard {
     granted: Mutex<Vec<Lease>>,
+    /// Why whoever keeps the peers takes none.
+    refuses: Mutex<Option<Refusal>>,
     refused: AtomicUsize,
     meanwhile: AtomicUsize,
     lost: Mutex<Vec<Lost>>,
@@ -40,8 +42,13 @@ impl Heard {
 }
 
 impl Peers for Heard {
-    fn granted(&self, lease: &Lease, _: Option<PublicKey>) {
+    fn granted(&self, lease: &Lease, _: Option<PublicKey>) -> Result<(), Problem> {
+        let refusal = *self.refuses.lock().unwrap();
+        if let Some(refusal) = refusal {
+            return Err(refusal.into());
+        }
         self.granted.lock().unwrap().push(lease.clone());
+        Ok(())
     }
 
     fn revoked_meanwhile(&self) {
@@ -222,6 +229,15 @@ fn a_token_is_good_once_and_what_was_granted_is_told_before_the_answer() {
     assert_eq!(site.heard.granted.lock().unwrap().len(), 1);
     let (status, answer) = site.ask(None, "/v1/enrol", &body);
     assert_eq!((status, answer["error"].as_str()), (403, Some("used_token")), "{answer}");
+    assert_eq!(site.heard.refused.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn who_can_be_no_peer_is_told_so_and_gets_no_lease() {
+    let site = Site::new();
+    *site.heard.refuses.lock().unwrap() = Some(Refusal::KeyReserved);
+    let (status, answer) = site.ask(None, "/v1/enrol", &site.invite("alice"));
+    assert_eq!((status, answer["error"].as_str()), (409, Some("key_reserved")), "{answer}");
     assert_eq!(site.heard.refused.load(Ordering::Relaxed), 1);
 }
 

@@ -210,7 +210,7 @@ fn serve(
 ) -> std::io::Result<Server> {
     let listeners = listeners.values().map(TcpListener::try_clone).collect::<Result<_, _>>()?;
     let (leases, watched, current) = (leases.clone(), watched.clone(), serving.clone());
-    let peers = leases.clone();
+    let peers = Arc::new(leases.clone());
     let tick = move || {
         leases.expire();
         lock(&watched).look(&current, &leases);

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::control::Remote;
 use crate::datapath::wireguard::Access;
 use crate::enrolment::{Fingerprint, Lost, Peers, Problem, Service};
-use crate::store::{Change, Done, Embedded, Error, Identity, Lease, Store, Wall};
+use crate::store::{Change, Done, Embedded, Error, Identity, Lease, Refusal, Store, Wall};
 
 /// Where an operator deals with the clients of a tunnel.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ pub struct Leases {
     /// What became of leases.
     pub(super) tally: Tally,
     refusals: Refusals,
-    /// A certificate was revoked while its lease was granted.
+    /// Leases may be left whose certificates are revoked: one was granted meanwhile, or the store had no room or could not be read.
     revoked_meanwhile: AtomicBool,
     /// What is wrong with the store, in words.
     trouble: Mutex<Option<String>>,
@@ -191,21 +191,45 @@ impl Leases {
         let mut revoked = Vec::new();
         let read = self.store.leases(&mut |lease| {
             if !lease.certificate.is_empty() && is_revoked(&lease.certificate) {
-                revoked.push(lease.identity);
+                revoked.push((lease.identity, lease.key));
             }
         });
         if let Err(error) = read {
             tracing::error!("{}: {error}", self.tunnel);
+            self.look_through();
         }
-        for identity in revoked {
-            let (leases, name) = (self.clone(), identity.clone());
-            let done = move |done| {
-                tracing::info!("{}: {name}: its certificate was revoked", leases.tunnel);
-                leases.ended(done);
-            };
-            let change = Change::End { identity, why: "its certificate was revoked".to_owned() };
-            self.store.submit(change, clock::both().wall.as_secs(), Box::new(done));
+        for (identity, key) in revoked {
+            self.end(identity, key, "its certificate was revoked");
+            // There is no room for more now: the next look finds them.
+            if self.revoked_meanwhile.load(Ordering::Relaxed) {
+                break;
+            }
         }
+    }
+
+    /// Has a lease ended. If the store has no room for it now, all leases are looked through again.
+    fn end(self: &Arc<Self>, identity: Identity, key: PublicKey, why: &'static str) {
+        let (leases, name) = (self.clone(), identity.clone());
+        let done = move |done: Result<Done, Error>| match done {
+            Ok(Done::Ended { leases: over, .. }) => {
+                // None, if it was asked for twice.
+                if !over.is_empty() {
+                    tracing::info!("{}: {name}: {why}", leases.tunnel);
+                }
+                leases.over(&over, Why::Ended);
+            }
+            Ok(Done::Invited | Done::Leased { .. }) | Err(Error::Refused(_)) => {}
+            Err(Error::Busy) => leases.look_through(),
+            // It does nothing any more: to ask again would change nothing.
+            Err(error) => leases.fared(Some(&error)),
+        };
+        let change = Change::End { identity, key, why: why.to_owned() };
+        self.store.submit(change, clock::both().wall.as_secs(), Box::new(done));
+    }
+
+    /// Has revoked leases looked for again although no list has changed.
+    fn look_through(&self) {
+        self.revoked_meanwhile.store(true, Ordering::Relaxed);
     }
 
     /// Forgets an identity: its lease, its key and its invitations.
@@ -216,20 +240,14 @@ impl Leases {
         let (send, receive) = std::sync::mpsc::sync_channel(1);
         let leases = self.clone();
         let done = move |done: Result<Done, Error>| {
-            let told = done.map(|done| leases.ended(Ok(done)));
+            let told = done.map(|done| match done {
+                Done::Ended { leases: over, .. } => leases.over(&over, Why::Ended),
+                Done::Invited | Done::Leased { .. } => {}
+            });
             drop(send.send(told));
         };
         self.store.submit(Change::Remove { identity }, clock::both().wall.as_secs(), Box::new(done));
         receive.recv().unwrap_or(Err(Error::Stopped))
-    }
-
-    /// Takes note of what was ended.
-    fn ended(&self, done: Result<Done, Error>) {
-        match done {
-            Ok(Done::Ended { leases, .. }) => self.over(&leases, Why::Ended),
-            Ok(Done::Invited | Done::Leased { .. }) => {}
-            Err(error) => tracing::error!("{}: {error}", self.tunnel),
-        }
     }
 
     /// Takes the peers of leases away that are over.
@@ -257,25 +275,35 @@ impl Leases {
     }
 }
 
-impl Peers for Leases {
-    fn granted(&self, lease: &Lease, before: Option<PublicKey>) {
+impl Peers for Arc<Leases> {
+    fn granted(&self, lease: &Lease, before: Option<PublicKey>) -> Result<(), Problem> {
         let mut place = self.place();
-        self.tally.granted.fetch_add(1, Ordering::Relaxed);
         let mut changes = Vec::with_capacity(2);
         if let Some(before) = before {
             place.holders.remove(&before);
             changes.push(PeersChange::RemovePeer(before));
         }
-        changes.push(peer(lease));
-        place.holders.insert(lease.key, lease.identity.clone());
+        // The request may be older than the reload that reserved the key.
+        let reserved = place.reserved.contains(&lease.key);
+        if !reserved {
+            changes.push(peer(lease));
+            place.holders.insert(lease.key, lease.identity.clone());
+        }
         if let Some(remote) = &place.remote {
             remote.lease(changes);
         }
+        drop(place);
+        if reserved {
+            self.end(lease.identity.clone(), lease.key, "its key is that of a peer in the configuration");
+            return Err(Refusal::KeyReserved.into());
+        }
+        self.tally.granted.fetch_add(1, Ordering::Relaxed);
         tracing::info!("{}: {} has a lease until {}", self.tunnel, lease.identity, lease.until);
+        Ok(())
     }
 
     fn revoked_meanwhile(&self) {
-        self.revoked_meanwhile.store(true, Ordering::Relaxed);
+        self.look_through();
     }
 
     fn refused(&self, source: IpAddr, name: Option<&Identity>, problem: &Problem) {
@@ -306,3 +334,7 @@ fn peer(lease: &Lease) -> PeersChange {
     };
     PeersChange::Peer(lease.key, change)
 }
+
+#[cfg(test)]
+#[path = "leases/tests.rs"]
+mod tests;

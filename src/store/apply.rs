@@ -44,7 +44,7 @@ impl Applying<'_, '_> {
         match change {
             Change::Invite { token, identity, until } => self.invite(token, identity, *until, now),
             Change::Enrol(enrol) => self.enrol(enrol, now),
-            Change::End { identity, why } => self.end(identity, why, now),
+            Change::End { identity, key, why } => self.end(identity, key, why, now),
             Change::Remove { identity } => self.remove(identity, now),
             Change::Expire { most } => self.expire(*most, now).map(Ok),
         }
@@ -201,9 +201,18 @@ impl Applying<'_, '_> {
             .map_or(Done::Ended { leases: Vec::new(), more: false }, |lease| Done::Leased { lease, before }))
     }
 
-    fn end(&mut self, identity: &Identity, why: &str, now: Wall) -> Result<Outcome, StorageError> {
+    fn end(
+        &mut self,
+        identity: &Identity,
+        key: &PublicKey,
+        why: &str,
+        now: Wall,
+    ) -> Result<Outcome, StorageError> {
         let name = identity.as_str();
         let Some(client) = self.tables.client(name)? else { return Ok(Err(Refusal::NoIdentity)) };
+        if client.key != *key.as_bytes() {
+            return Ok(Ok(Done::Ended { leases: Vec::new(), more: false }));
+        }
         let leases: Vec<_> = self.release(name, client)?.into_iter().collect();
         if !leases.is_empty() {
             self.note(now, Event::Ended, name, why)?;

@@ -18,10 +18,12 @@ pub enum Change {
     },
     /// Gives a lease, or a new one in place of that which the identity has.
     Enrol(Enrol),
-    /// Ends the lease of an identity, which may come back.
+    /// Ends the lease of an identity, which may come back. One that it has got with another key meanwhile stays.
     End {
         /// Whose.
         identity: Identity,
+        /// The key of the lease that is meant.
+        key: PublicKey,
         /// Why, in a few words, for the audit trail.
         why: String,
     },

@@ -147,10 +147,9 @@ fn one_identity_gets_neither_the_key_nor_the_address_of_another() {
     assert_eq!(site.apply(enrol(certificate("bob"), 1, NOW + HOUR), NOW), Err(Refusal::KeyTaken));
     assert_eq!(site.apply(enrol(certificate("carol"), 3, NOW + HOUR), NOW), Err(Refusal::Full));
     assert_eq!(site.leases(), [alice.clone(), bob]);
-    assert_eq!(
-        ended(site.apply(Change::End { identity: identity("alice"), why: "test".into() }, NOW)),
-        [alice]
-    );
+    let end = |number| Change::End { identity: identity("alice"), key: key(number), why: "test".to_owned() };
+    assert_eq!(ended(site.apply(end(9), NOW)), [], "the lease of another key is not meant");
+    assert_eq!(ended(site.apply(end(1), NOW)), [alice]);
     assert_eq!(
         site.apply(enrol(certificate("bob"), 1, NOW + HOUR), NOW),
         Err(Refusal::KeyTaken),

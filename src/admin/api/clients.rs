@@ -192,9 +192,9 @@ async fn enrol(
     let leases = desk.leases.clone();
     let service = desk.service.with_lease(lease);
     service.handle(Call::Enrol, body.as_bytes(), &caller, clock::both(), move |result| {
-        let answer = result.map(|(answer, lease, before)| {
-            leases.granted(&lease, before);
-            answer
+        let answer = result.and_then(|(answer, lease, before)| {
+            leases.granted(&lease, before)?;
+            Ok(answer)
         });
         drop(send.send(answer));
     });
