@@ -28,6 +28,10 @@ pub(super) struct Activity {
     left: Cell<u64>,
     /// Rung when those are too many.
     pub(super) abuse: Notify,
+    /// What came was no record.
+    refused: Cell<bool>,
+    /// Many requests share the connection.
+    http2: Cell<bool>,
 }
 
 /// How long the phases of a connection may take.
@@ -63,6 +67,8 @@ impl Activity {
             stalled: Cell::new(None),
             requests: Cell::new(0),
             left: Cell::new(0),
+            refused: Cell::new(false),
+            http2: Cell::new(false),
             abuse: Notify::new(),
         }
     }
@@ -72,9 +78,16 @@ impl Activity {
         (self.received.get(), self.sent.get())
     }
 
+    /// It is HTTP/2.
+    pub(super) fn share(&self) {
+        self.http2.set(true);
+    }
+
     pub(super) fn receive(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
-        if bytes > 0 && self.running.get() == 0 && self.head.get().is_none() {
+        // Over HTTP/2 what comes between requests may be anything; without a request it is idle.
+        let begins = !self.http2.get() || self.requests.get() == 0;
+        if bytes > 0 && begins && self.running.get() == 0 && self.head.get().is_none() {
             self.head.set(Some(Instant::now()));
         }
     }
@@ -93,6 +106,16 @@ impl Activity {
     /// It took something.
     pub(super) fn flow(&self) {
         self.stalled.set(None);
+    }
+
+    /// What came was no record, and that was counted.
+    pub(super) fn refuse(&self) {
+        self.refused.set(true);
+    }
+
+    /// Whether that was so: the end that follows is no other.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.get()
     }
 
     /// A request's head is whole.
@@ -171,6 +194,18 @@ mod tests {
         assert_eq!((after(&activity, 74), after(&activity, 75)), (None, Some(Overdue::Idle)));
         activity.receive(1);
         assert_eq!((after(&activity, 9), after(&activity, 10)), (None, Some(Overdue::Held)));
+    }
+
+    #[test]
+    fn over_http2_whatever_comes_between_requests_begins_none() {
+        let activity = Activity::new();
+        activity.share();
+        activity.receive(1);
+        assert_eq!((after(&activity, 9), after(&activity, 10)), (None, Some(Overdue::Held)));
+        activity.begin();
+        activity.end();
+        activity.receive(9);
+        assert_eq!((after(&activity, 74), after(&activity, 75)), (None, Some(Overdue::Idle)));
     }
 
     #[test]

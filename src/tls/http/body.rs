@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
 use super::backend::Lease;
+use super::headers;
 use super::settings::Rules;
 
 /// Why a body did not pass.
@@ -44,6 +45,8 @@ pub(super) struct RequestBody {
     incoming: Option<Incoming>,
     progress: Rc<Progress>,
     activity: Option<Rc<Activity>>,
+    /// `None`: there is nothing in it.
+    rules: Option<std::sync::Arc<Rules>>,
     /// Bytes that may yet come.
     room: Option<u64>,
     patience: Duration,
@@ -53,7 +56,7 @@ pub(super) struct RequestBody {
 impl RequestBody {
     pub(super) fn new(
         incoming: Incoming,
-        room: Option<u64>,
+        rules: &std::sync::Arc<Rules>,
         patience: Duration,
         activity: Rc<Activity>,
     ) -> (Self, Rc<Progress>) {
@@ -64,7 +67,8 @@ impl RequestBody {
                 incoming: Some(incoming),
                 progress,
                 activity: Some(activity),
-                room,
+                rules: Some(rules.clone()),
+                room: rules.settings.body_bytes,
                 patience,
                 timer: None,
             },
@@ -75,7 +79,7 @@ impl RequestBody {
     /// One with nothing in it, for a request that is sent once more.
     pub(super) fn empty(progress: &Rc<Progress>) -> Self {
         let (progress, patience) = (progress.clone(), Duration::ZERO);
-        Self { incoming: None, progress, activity: None, room: None, patience, timer: None }
+        Self { incoming: None, progress, activity: None, rules: None, room: None, patience, timer: None }
     }
 
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
@@ -107,7 +111,11 @@ impl Body for RequestBody {
         match frame {
             None => Poll::Ready(None),
             Some(Err(_)) => self.fail(Fault::Broken),
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    let identity = self.rules.as_ref().and_then(|rules| rules.settings.identity.as_ref());
+                    headers::strip_trailers(trailers, identity);
+                }
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 match self.room.map(|room| room.checked_sub(length)) {
                     Some(None) => return self.fail(Fault::Long),

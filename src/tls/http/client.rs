@@ -139,7 +139,7 @@ impl Client {
             true => client.http2(stream, &mut watch).await,
             false => client.http1(stream, &mut watch).await,
         };
-        if let Some(failure) = failure {
+        if let Some(failure) = failure.filter(|_| !client.activity.is_refused()) {
             counters.fail(&failure);
         }
     }
@@ -186,6 +186,7 @@ impl Client {
 
     async fn http2(self: &Rc<Self>, stream: Stream, watch: &mut Watch) -> Option<Failure> {
         let settings = &self.rules.settings;
+        self.activity.share();
         let mut builder = http2::Builder::new(Local);
         builder
             .max_concurrent_streams(settings.streams)

@@ -12,7 +12,7 @@ use super::backend::{Answer, Unanswered};
 use super::body::{Fault, Progress, RequestBody, ResponseBody, Running};
 use super::client::{Client, Tunnel};
 use super::headers::{self, About};
-use super::request::{Authority, authority, belongs, is_websocket, judge};
+use super::request::{Authority, authority, belongs, is_websocket, judge, target};
 
 /// Answers a request.
 pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -61,11 +61,11 @@ async fn taken(
     }
     let websocket = is_websocket(&parts) && !settings.backend_http2;
     rewrite(client, &mut parts, &host, websocket)?;
-    let grpc =
-        parts.headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    // A call of gRPC may be silent for long in the middle of its body.
+    let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    // A call of gRPC may be silent for long in the middle of its body; only HTTP/2 carries one.
+    let grpc = settings.backend_http2 && kind.starts_with(b"application/grpc");
     let patience = if grpc { client.route.timeouts().idle } else { settings.body_timeout };
-    let (body, progress) = RequestBody::new(incoming, settings.body_bytes, patience, client.activity.clone());
+    let (body, progress) = RequestBody::new(incoming, &client.rules, patience, client.activity.clone());
     let answer = send(client, Request::from_parts(parts, body), &progress).await?;
     passed(client, answer, websocket)
 }
@@ -85,7 +85,7 @@ fn rewrite(client: &Client, parts: &mut Parts, host: &Authority, websocket: bool
     merge_cookies(parts);
     let version = if settings.backend_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     headers::address(&mut parts.headers, &host.text, version, websocket);
-    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = &*target(&parts.uri);
     let target = match version {
         Version::HTTP_2 => {
             Uri::builder().scheme("http").authority(host.text.as_str()).path_and_query(path).build()

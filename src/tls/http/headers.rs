@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use hyper::Version;
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
+    FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -82,6 +82,28 @@ pub(super) fn distrust(headers: &mut HeaderMap, identity: Option<&HeaderName>) {
     let found: Vec<_> = headers.keys().filter(|name| ours(name)).cloned().collect();
     for name in found {
         headers.remove(name);
+    }
+}
+
+/// The same for what follows a body, which some backends merge with the headers. What frames a message, or says whom it is for
+/// or who sends it, is none either (RFC 9110, section 6.5.1).
+pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: Option<&HeaderName>) {
+    const NEVER: [HeaderName; 10] = [
+        HOST,
+        TE,
+        EXPECT,
+        TRAILER,
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        CONTENT_RANGE,
+        AUTHORIZATION,
+        COOKIE,
+    ];
+    strip(trailers);
+    distrust(trailers, identity);
+    for name in NEVER {
+        trailers.remove(name);
     }
 }
 
@@ -198,6 +220,23 @@ mod tests {
         ]);
         distrust(&mut found, Some(&identity));
         assert_eq!(found, headers(&[("x_own", "1")]));
+    }
+
+    #[test]
+    fn a_trailer_says_nothing_that_a_header_may_not() {
+        let identity = HeaderName::from_static("x-client-identity");
+        let mut found = headers(&[
+            ("x-client_identity", "root"),
+            ("x_real_ip", "1.2.3.4"),
+            ("host", "mail.example.com"),
+            ("te", "trailers"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("authorization", "Basic cm9vdA=="),
+            ("grpc-status", "0"),
+        ]);
+        strip_trailers(&mut found, Some(&identity));
+        assert_eq!(found, headers(&[("grpc-status", "0")]));
     }
 
     #[test]

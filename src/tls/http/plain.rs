@@ -17,7 +17,7 @@ use super::activity::Activity;
 use super::body::ResponseBody;
 use super::client::PARTING;
 use super::forward::refusal;
-use super::request::{authority, judge};
+use super::request::{authority, judge, target};
 use super::stream::Stream;
 use crate::tls::buffers::Pool;
 use crate::tls::choice::Choose;
@@ -65,8 +65,8 @@ fn location(choose: &dyn Choose, request: Request<Incoming>) -> Response<Respons
         judge(&parts, None)?;
         let port = choose.https(authority.host()).ok_or(StatusCode::MISDIRECTED_REQUEST)?;
         let port = if port == 443 { String::new() } else { format!(":{port}") };
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = if path == "*" { "/" } else { path };
+        let path = target(&parts.uri);
+        let path = if path == "*" { "/" } else { &*path };
         let target = format!("https://{}{port}{path}", authority.host());
         HeaderValue::try_from(target).map_err(|_| StatusCode::BAD_REQUEST)
     });

@@ -3,11 +3,12 @@
 //! hyper reads requests and refuses what is no HTTP; what is left to be judged is what two readers could understand in two
 //! ways.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode, Version};
+use hyper::{Method, StatusCode, Uri, Version};
 
 use crate::tls::hello::is_host_name;
 use crate::tls::names::Pattern;
@@ -124,6 +125,12 @@ pub(super) fn judge(parts: &Parts, most: Option<u64>) -> Result<(), StatusCode> 
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     Ok(())
+}
+
+/// The path of a request and what it asks of it. A whole target may have no path (RFC 9112, section 3.2.1).
+pub(super) fn target(uri: &Uri) -> Cow<'_, str> {
+    let text = uri.path_and_query().map_or("/", |target| target.as_str());
+    if text.starts_with('?') { Cow::Owned(format!("/{text}")) } else { Cow::Borrowed(text) }
 }
 
 /// Whether a request for `host` may come on a connection whose client asked for `sni`.

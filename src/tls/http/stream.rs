@@ -159,6 +159,7 @@ impl Stream {
     fn refuse(&mut self, cx: &mut Context<'_>, failure: Failure) -> io::Error {
         if let Some(counters) = &self.counters {
             counters.fail(&failure);
+            self.activity.refuse();
         }
         if let (Failure::Record(error), Some(channel), None) = (&failure, &mut self.channel, &self.sealed) {
             let mut buffer = self.pool.take(false);

@@ -92,6 +92,12 @@ fn no_request_is_smuggled() {
             One(""),
         ),
         (
+            "a target without a path",
+            head("GET https://www.example.com?x=1 HTTP/1.1\r\nHost: www.example.com\r\n\r\n"),
+            "200",
+            One(""),
+        ),
+        (
             "a user in the target",
             head("GET http://a@www.example.com/ HTTP/1.1\r\nHost: www.example.com\r\n\r\n"),
             "400",
@@ -234,4 +240,49 @@ fn a_body_may_be_as_long_as_it_may_be_and_no_longer() {
         assert_eq!(statuses(&setup.exchange(request.as_bytes())), [status], "{request}");
     }
     assert_eq!(setup.recorder.take().requests.len(), 2);
+}
+
+#[test]
+fn a_trailer_speaks_for_us_as_little_as_a_header_does() {
+    let setup = setup(|settings| settings.identity = Some("x-client-identity".parse().unwrap()));
+    let lines =
+        "Transfer-Encoding: chunked\r\nTrailer: X-Client-Identity, X_Real_IP, X-Forwarded-For, X-Sum\r\n";
+    let trailers =
+        "X-Client-Identity: root\r\nX_Real_IP: 192.0.2.66\r\nX-Forwarded-For: 192.0.2.66\r\nX-Sum: 1\r\n";
+    let answers = setup.exchange(post(lines, &format!("5\r\nhello\r\n0\r\n{trailers}\r\n")).as_bytes());
+    assert_eq!(statuses(&answers), ["200"]);
+    let seen = setup.recorder.take();
+    assert!(seen.wrong.is_empty(), "{seen:?}");
+    let request = &seen.requests[0];
+    assert_eq!((request.body.as_slice(), request.header("x-sum")), (&b"hello"[..], vec!["1"]), "{request:?}");
+    assert!(!format!("{request:?}").contains("192.0.2.66"), "{request:?}");
+    assert!(request.header("x-client-identity").is_empty(), "{request:?}");
+}
+
+#[test]
+fn a_body_of_grpc_is_waited_for_only_where_there_can_be_one() {
+    let setup = setup(|settings| settings.body_timeout = Duration::from_millis(300));
+    let begun = Instant::now();
+    let mut stream = setup.client("http/1.1");
+    let head = post("Content-Type: application/grpc\r\nContent-Length: 5\r\n", "he");
+    stream.write_all(head.as_bytes()).and_then(|()| stream.flush()).unwrap();
+    assert_eq!(statuses(&String::from_utf8(super::rest(&mut stream)).unwrap()), ["408"]);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_record_that_is_none_is_counted_once() {
+    let setup = setup(|_| ());
+    for protocol in ["http/1.1", "h2"] {
+        let mut stream = setup.client(protocol);
+        stream.sock.write_all(&[23, 3, 3, 0, 32]).and_then(|()| stream.sock.write_all(&[7; 32])).unwrap();
+        super::rest(&mut stream);
+    }
+    let ended = || setup.listener.counters()[0].ended.get();
+    let begun = Instant::now();
+    while ended() < 2 && begun.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let failures: Vec<_> = setup.listener.counters()[0].failures().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(failures, [("record", 2)]);
 }

@@ -292,3 +292,49 @@ fn a_listener_that_ends_says_so_and_lets_requests_end() {
     assert_eq!(outcome(&mut stream, 1), Outcome::Over(0));
     assert_eq!(outcome(&mut stream, 1), Outcome::Ok);
 }
+
+#[test]
+fn trailers_speak_for_us_as_little_as_headers_do() {
+    let setup = setup(|settings| settings.identity = Some("x-client-identity".parse().unwrap()));
+    let mut stream = connect(&setup);
+    let fields = with(&[(0, "POST")], &[("trailer", "x-client-identity, x-sum")]);
+    stream.write_all(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).unwrap();
+    stream.write_all(&frame(DATA, 0, 1, b"hello")).unwrap();
+    let trailers = block(&[("x-client-identity", "root"), ("x-sum", "1")]);
+    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &trailers)).unwrap();
+    stream.flush().unwrap();
+    assert_eq!(outcome(&mut stream, 1), Outcome::Ok);
+    let seen = setup.recorder.take();
+    let request = &seen.requests[0];
+    assert_eq!(
+        (request.header("x-sum"), request.header("x-client-identity")),
+        (vec!["1"], vec![]),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn whoever_rests_between_two_requests_may_and_is_told_when_it_was_too_long() {
+    let setup = setup(|settings| {
+        settings.header_timeout = Duration::from_millis(300);
+        settings.idle_timeout = Duration::from_millis(1500);
+    });
+    let mut stream = connect(&setup);
+    for id in [1, 3] {
+        stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, id, &block(&PLAIN))).unwrap();
+        stream.flush().unwrap();
+        assert_eq!(outcome(&mut stream, id), Outcome::Ok);
+        stream.write_all(&frame(PING, 1, 0, b"answered")).unwrap();
+        stream.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(900));
+    }
+    assert_eq!(outcome(&mut stream, 99), Outcome::Over(0));
+    // Whether it has heard that (RFC 9113, section 6.8).
+    let mut ping = [0; 17];
+    stream.read_exact(&mut ping).unwrap();
+    assert_eq!(ping[3], PING);
+    stream.write_all(&frame(PING, 1, 0, &ping[9..])).unwrap();
+    stream.flush().unwrap();
+    // Without `close_notify` this were an error.
+    while stream.read(&mut ping).unwrap() > 0 {}
+}

@@ -13,11 +13,15 @@ const RESET: &str = "/once";
 const SWITCH: &str = "/switch";
 const SLOW: &str = "/slow";
 
+type Fields = Vec<(String, String)>;
+/// A body, its trailers, and where all of it ends.
+type Body = (Vec<u8>, Fields, usize);
+
 /// A whole request, and nothing that anybody could read in another way.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Whole {
     pub(super) line: String,
-    pub(super) headers: Vec<(String, String)>,
+    pub(super) headers: Fields,
     pub(super) body: Vec<u8>,
 }
 
@@ -41,11 +45,7 @@ pub(super) fn parse(bytes: &mut Vec<u8>) -> Result<Option<Whole>, String> {
     let line = lines.next().unwrap_or_default();
     let mut headers = Vec::new();
     for one in lines {
-        let (name, value) = one.split_once(':').ok_or("a header without a colon")?;
-        if name.is_empty() || name.chars().any(|c| !(c.is_ascii_alphanumeric() || "-_".contains(c))) {
-            return Err(format!("a header named {name:?}"));
-        }
-        headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        headers.push(field(&one)?);
     }
     let mut whole = Whole { line, headers, body: Vec::new() };
     if whole.line.split(' ').count() != 3 || !whole.line.ends_with(" HTTP/1.1") {
@@ -54,20 +54,45 @@ pub(super) fn parse(bytes: &mut Vec<u8>) -> Result<Option<Whole>, String> {
     if whole.header("host").len() != 1 {
         return Err("not one Host".to_owned());
     }
-    let Some((body, at)) = body(&whole, bytes, end + 4)? else { return Ok(None) };
+    let Some((body, trailers, at)) = body(&whole, bytes, end + 4)? else { return Ok(None) };
     whole.body = body;
+    // As some backends do.
+    whole.headers.extend(trailers);
     bytes.drain(..at);
     Ok(Some(whole))
 }
 
+/// A name and a value.
+fn field(line: &str) -> Result<(String, String), String> {
+    let (name, value) = line.split_once(':').ok_or("a header without a colon")?;
+    if name.is_empty() || name.chars().any(|c| !(c.is_ascii_alphanumeric() || "-_".contains(c))) {
+        return Err(format!("a header named {name:?}"));
+    }
+    Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
+}
+
+/// What is between the last chunk and the end, and where that is; `None` if it is not whole yet.
+fn trailers(bytes: &[u8], mut at: usize) -> Result<Option<(Fields, usize)>, String> {
+    let mut all = Vec::new();
+    loop {
+        let rest = &bytes[at..];
+        let Some(eol) = rest.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
+        at += eol + 2;
+        if eol == 0 {
+            return Ok(Some((all, at)));
+        }
+        all.push(field(str::from_utf8(&rest[..eol]).map_err(|_| "no UTF-8")?)?);
+    }
+}
+
 /// A body that begins at `start`, and where it ends; `None` if it is not whole yet.
-fn body(whole: &Whole, bytes: &[u8], start: usize) -> Result<Option<(Vec<u8>, usize)>, String> {
+fn body(whole: &Whole, bytes: &[u8], start: usize) -> Result<Option<Body>, String> {
     let (lengths, codings) = (whole.header("content-length"), whole.header("transfer-encoding"));
     match (lengths.as_slice(), codings.as_slice()) {
-        ([], []) => Ok(Some((Vec::new(), start))),
+        ([], []) => Ok(Some((Vec::new(), Vec::new(), start))),
         ([length], []) => {
             let end = start + length.parse::<usize>().map_err(|_| "a length that is none")?;
-            Ok(bytes.get(start..end).map(|body| (body.to_vec(), end)))
+            Ok(bytes.get(start..end).map(|body| (body.to_vec(), Vec::new(), end)))
         }
         ([], ["chunked"]) => chunks(bytes, start),
         _ => Err(format!("{lengths:?} beside {codings:?}")),
@@ -75,13 +100,16 @@ fn body(whole: &Whole, bytes: &[u8], start: usize) -> Result<Option<(Vec<u8>, us
 }
 
 /// The same in chunks.
-fn chunks(bytes: &[u8], start: usize) -> Result<Option<(Vec<u8>, usize)>, String> {
+fn chunks(bytes: &[u8], start: usize) -> Result<Option<Body>, String> {
     let (mut body, mut at) = (Vec::new(), start);
     loop {
         let rest = &bytes[at..];
         let Some(eol) = rest.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
         let size = str::from_utf8(&rest[..eol]).unwrap_or("?");
         let size = usize::from_str_radix(size, 16).map_err(|_| format!("a chunk of {size:?}"))?;
+        if size == 0 {
+            return Ok(trailers(bytes, at + eol + 2)?.map(|(all, end)| (body, all, end)));
+        }
         let Some(chunk) = rest.get(eol + 2..eol + 2 + size) else { return Ok(None) };
         let Some(behind) = rest.get(eol + 2 + size..eol + 4 + size) else { return Ok(None) };
         if behind != b"\r\n" {
@@ -89,9 +117,6 @@ fn chunks(bytes: &[u8], start: usize) -> Result<Option<(Vec<u8>, usize)>, String
         }
         body.extend_from_slice(chunk);
         at += eol + 4 + size;
-        if size == 0 {
-            return Ok(Some((body, at)));
-        }
     }
 }
 
