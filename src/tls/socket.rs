@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt}
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::dial::Hop;
+use super::dial::Near;
 
 /// A stream of bytes and whether it is ready, as far as that was looked at.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub(super) struct Socket {
     readable: bool,
     writable: bool,
     /// What is behind it, if that is TLS.
-    hop: Option<Rc<Hop>>,
+    near: Option<Near>,
 }
 
 #[derive(Debug)]
@@ -67,7 +66,7 @@ impl Socket {
     pub(super) fn accepted(stream: TcpStream) -> Self {
         // It fails if the client is gone, which reading will tell.
         let _ = stream.set_nodelay(true);
-        Self { stream: Stream::Tcp(stream), readable: true, writable: true, hop: None }
+        Self { stream: Stream::Tcp(stream), readable: true, writable: true, near: None }
     }
 
     /// Connects by TCP.
@@ -77,7 +76,7 @@ impl Socket {
     pub(super) async fn connect_tcp(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: Stream::Tcp(stream), readable: false, writable: true, hop: None })
+        Ok(Self { stream: Stream::Tcp(stream), readable: false, writable: true, near: None })
     }
 
     /// Connects to a unix socket.
@@ -86,12 +85,12 @@ impl Socket {
     /// What the system says; `EAGAIN` if its queue is full.
     pub(super) async fn connect_unix(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path).await?;
-        Ok(Self { stream: Stream::Unix(stream), readable: false, writable: true, hop: None })
+        Ok(Self { stream: Stream::Unix(stream), readable: false, writable: true, near: None })
     }
 
     /// One end of a pair behind which there is TLS.
-    pub(super) fn behind(stream: UnixStream, hop: Rc<Hop>) -> Self {
-        Self { stream: Stream::Unix(stream), readable: false, writable: true, hop: Some(hop) }
+    pub(super) fn behind(stream: UnixStream, near: Near) -> Self {
+        Self { stream: Stream::Unix(stream), readable: false, writable: true, near: Some(near) }
     }
 
     /// Waits until there may be something to read.
@@ -136,7 +135,7 @@ impl Socket {
     fn read(&mut self, read: Result<usize, Errno>, room: usize) -> Option<io::Result<usize>> {
         match read {
             // The end of the pair is none of the stream behind it.
-            Ok(0) if self.hop.as_ref().is_some_and(|hop| hop.cut.get()) => {
+            Ok(0) if self.near.as_ref().is_some_and(|near| near.hop().cut.get()) => {
                 Some(Err(ErrorKind::ConnectionReset.into()))
             }
             Ok(count) => {
@@ -190,8 +189,8 @@ impl Socket {
 
     /// Ends the connection so that the other side cannot take it for a proper end (RFC 9293, section 3.10.5: a reset).
     pub(super) fn abort(self) {
-        if let Some(hop) = &self.hop {
-            hop.abandoned.set(true);
+        if let Some(near) = &self.near {
+            near.hop().abandoned.set(true);
         }
         let _ = sockopt::set_socket_linger(&self, Some(Duration::ZERO));
     }

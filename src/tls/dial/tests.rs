@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
-use std::thread::JoinHandle;
+use std::thread;
 
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
 use rustls::{ServerConnection, StreamOwned};
@@ -17,12 +17,13 @@ type Server = StreamOwned<ServerConnection, std::net::TcpStream>;
 /// A backend that does this with its connection, what it comes to, and how it is reached.
 fn backend<T: Send + 'static>(
     work: impl FnOnce(Server) -> T + Send + 'static,
-) -> (BackendAddress, Tls, JoinHandle<T>) {
+) -> (BackendAddress, Tls, thread::JoinHandle<T>) {
     let (server, config) = configs(TLS13_AES_128_GCM_SHA256);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = BackendAddress::Tcp(listener.local_addr().unwrap());
-    let thread = std::thread::spawn(move || {
+    let thread = thread::spawn(move || {
         let mut stream = listener.accept().unwrap().0;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut preface = [0; 6];
         stream.read_exact(&mut preface).unwrap();
         assert_eq!(&preface, b"PROXY ");
@@ -91,11 +92,75 @@ fn what_is_broken_off_here_is_no_end_for_the_backend() {
         let mut socket = dial(&address, b"PROXY ", Some(tls)).await.unwrap();
         socket.send_all(b"half a quest").await.unwrap();
         socket.abort();
-        while !thread.is_finished() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
+        over(&thread).await;
     });
-    assert_eq!(thread.join().unwrap(), ErrorKind::UnexpectedEof);
+    assert_eq!(thread.join().unwrap(), ErrorKind::ConnectionReset);
+}
+
+/// Waits for a backend.
+async fn over<T>(thread: &thread::JoinHandle<T>) {
+    while !thread.is_finished() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A connection to a backend that does this once the handshake is done, and says nothing until the sender is dropped. The
+/// task that carries it ends after `leave`, or it is missed.
+fn carried(work: impl FnOnce(&mut Server) + Send + 'static, leave: impl AsyncFnOnce(Socket)) {
+    let (until, over) = std::sync::mpsc::channel::<()>();
+    let (address, tls, thread) = backend(move |mut stream| {
+        stream.conn.complete_io(&mut stream.sock).unwrap();
+        work(&mut stream);
+        let _ = over.recv();
+    });
+    let BackendAddress::Tcp(address) = address else { unreachable!() };
+    run(async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"PROXY ").await.unwrap();
+        let outer = TlsConnector::from(tls.config).connect(tls.name, stream).await.unwrap();
+        let (socket, task) = hide(outer).unwrap();
+        leave(socket).await;
+        let ended = timeout(Duration::from_secs(10), task).await;
+        ended.expect("a task, and two sockets, of a connection that is over").unwrap();
+    });
+    drop(until);
+    thread.join().unwrap();
+}
+
+#[test]
+fn nothing_stays_of_a_connection_whose_backend_never_answers() {
+    let asked = |stream: &mut Server| {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    };
+    carried(asked, async |mut socket| {
+        socket.send_all(b"question").await.unwrap();
+        socket.end();
+        // The backend knows by now that it was all.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        socket.abort();
+    });
+}
+
+#[test]
+fn nothing_stays_of_a_connection_that_is_dropped_but_what_was_sent_arrives() {
+    let asked = |stream: &mut Server| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        assert_eq!(all.len(), 100_000);
+    };
+    carried(asked, async |mut socket| socket.send_all(&[7; 100_000]).await.unwrap());
+}
+
+#[test]
+fn nothing_stays_of_a_connection_whose_backend_does_not_read() {
+    carried(
+        |_| {},
+        async |mut socket| {
+            let full = Duration::from_millis(200);
+            while timeout(full, socket.send_all(&[7; 65_536])).await.is_ok() {}
+            socket.abort();
+        },
+    );
 }
 
 #[test]
