@@ -3,7 +3,9 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -13,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use super::front::Front;
+use super::front::{Front, Rules};
 use super::health::{Change, Check, ask};
 use super::lookup::{self, Name, Told};
 use super::routes::Route;
@@ -42,7 +44,8 @@ impl Attendant {
         let (end, rung) = (ending.clone(), bell.clone());
         let name: Arc<str> = name.into();
         let work = move || {
-            LocalSet::new().block_on(&runtime, attend(&name, &front, &rung, &end));
+            let attendance = Attendance { terminator: name, front, bell: rung };
+            LocalSet::new().block_on(&runtime, Rc::new(attendance).attend(&end));
             // A name that the system is still looking up is nobody's any more.
             runtime.shutdown_background();
         };
@@ -61,66 +64,88 @@ impl Drop for Attendant {
     }
 }
 
-async fn attend(name: &Arc<str>, front: &Front, bell: &Arc<Notify>, ending: &AtomicBool) {
-    while !ending.load(Ordering::Relaxed) {
-        let now = clock::now().as_nanos();
-        let due = front.rules().routes.values().map(|route| look_after(name, route, bell, now)).min();
-        let pause = due.map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
-        let (mut sleep, mut rung) = (pin!(sleep(pause)), pin!(bell.notified()));
-        std::future::poll_fn(|cx| {
-            let over = sleep.as_mut().poll(cx).is_ready() || rung.as_mut().poll(cx).is_ready();
-            if over { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-        })
-        .await;
-    }
+/// What the thread goes by.
+struct Attendance {
+    terminator: Arc<str>,
+    front: Arc<Front>,
+    bell: Arc<Notify>,
 }
 
-/// Begins what is due of a route. When the next is.
-fn look_after(terminator: &Arc<str>, route: &Arc<Route>, bell: &Arc<Notify>, now: u64) -> u64 {
-    let mut next = u64::MAX;
-    for name in route.names() {
-        if name.due() <= now {
-            name.begin();
-            spawn_local(look_up(terminator.clone(), route.clone(), name.clone(), bell.clone()));
+impl Attendance {
+    async fn attend(self: Rc<Self>, ending: &AtomicBool) {
+        let mut known: Option<Arc<Rules>> = None;
+        while !ending.load(Ordering::Relaxed) {
+            let rules = self.front.rules();
+            if !known.is_some_and(|known| Arc::ptr_eq(&known, &rules)) {
+                // A name may have been answered between the making of these rules and now.
+                rules.routes.values().for_each(|route| route.refresh());
+            }
+            let now = clock::now().as_nanos();
+            let due = rules.routes.values().map(|route| self.look_after(route, now)).min();
+            known = Some(rules);
+            let pause = due.map_or(IDLE, |due| Duration::from_nanos(due.saturating_sub(now)).min(IDLE));
+            let (mut sleep, mut rung) = (pin!(sleep(pause)), pin!(self.bell.notified()));
+            std::future::poll_fn(|cx| {
+                let over = sleep.as_mut().poll(cx).is_ready() || rung.as_mut().poll(cx).is_ready();
+                if over { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
         }
-        next = next.min(name.due());
     }
-    let Some(check) = &route.settings.check else { return next };
-    for upstream in route.backends() {
-        if upstream.health.due() <= now {
-            upstream.health.begin();
-            let (route, bell) = (route.clone(), bell.clone());
-            spawn_local(examine(terminator.clone(), route, upstream.clone(), check.clone(), bell));
-        }
-        next = next.min(upstream.health.due());
-    }
-    next
-}
 
-async fn look_up(terminator: Arc<str>, route: Arc<Route>, name: Arc<Name>, bell: Arc<Notify>) {
-    let asked = name.clone();
-    let answer = spawn_blocking(move || lookup::ask(&asked.host, asked.port)).await;
-    let answer = answer.unwrap_or_else(|failed| Err(failed.to_string()));
-    let (route_name, host) = (&route.name, &name.host);
-    let told = name.note(answer, clock::now().as_nanos());
-    let found = name.found();
-    match told {
-        Told::Same => {}
-        Told::Moved => {
-            let all: Vec<_> = found.addresses.iter().map(|address| address.ip().to_string()).collect();
-            tracing::info!("{terminator}: backend {host} of route {route_name} is at {}", all.join(", "));
-            route.refresh();
+    /// Begins what is due of a route. When the next is.
+    fn look_after(self: &Rc<Self>, route: &Arc<Route>, now: u64) -> u64 {
+        let mut next = u64::MAX;
+        for name in route.names() {
+            if name.due() <= now {
+                name.begin();
+                spawn_local(self.clone().look_up(route.name.clone(), name.clone()));
+            }
+            next = next.min(name.due());
         }
-        Told::Back => tracing::info!("{terminator}: backend {host} of route {route_name} is found again"),
-        Told::Failed => {
-            let error = found.error.unwrap_or_default();
-            let kept = found.addresses.len();
-            tracing::warn!(
-                "{terminator}: backend {host} of route {route_name} is not found: {error}; {kept} addresses of before are used"
-            );
+        let Some(check) = &route.settings.check else { return next };
+        for upstream in route.backends() {
+            if upstream.health.due() <= now {
+                upstream.health.begin();
+                let (terminator, bell) = (self.terminator.clone(), self.bell.clone());
+                spawn_local(examine(terminator, route.clone(), upstream.clone(), check.clone(), bell));
+            }
+            next = next.min(upstream.health.due());
+        }
+        next
+    }
+
+    async fn look_up(self: Rc<Self>, route: String, name: Arc<Name>) {
+        let asked = name.clone();
+        let answer = spawn_blocking(move || lookup::ask(&asked.host, asked.port)).await;
+        self.learn(&route, &name, answer.unwrap_or_else(|failed| Err(failed.to_string())));
+        self.bell.notify_one();
+    }
+
+    /// What the answer means for who goes by the name now: by which rules it was asked for is of no account.
+    fn learn(&self, route: &str, name: &Arc<Name>, answer: Result<Vec<SocketAddr>, String>) {
+        let told = name.note(answer, clock::now().as_nanos());
+        let (terminator, host, found) = (&self.terminator, &name.host, name.found());
+        match told {
+            Told::Same => {}
+            Told::Moved => {
+                let all: Vec<_> = found.addresses.iter().map(|address| address.ip().to_string()).collect();
+                tracing::info!("{terminator}: backend {host} of route {route} is at {}", all.join(", "));
+                let rules = self.front.rules();
+                let concerned =
+                    |route: &&Arc<Route>| route.names().any(|followed| Arc::ptr_eq(followed, name));
+                rules.routes.values().filter(concerned).for_each(|route| route.refresh());
+            }
+            Told::Back => tracing::info!("{terminator}: backend {host} of route {route} is found again"),
+            Told::Failed => {
+                let error = found.error.unwrap_or_default();
+                let kept = found.addresses.len();
+                tracing::warn!(
+                    "{terminator}: backend {host} of route {route} is not found: {error}; {kept} addresses of before are used"
+                );
+            }
         }
     }
-    bell.notify_one();
 }
 
 async fn examine(
@@ -147,4 +172,64 @@ async fn examine(
         None => {}
     }
     bell.notify_one();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::tls::routes::{Settings, Target};
+
+    fn route(before: Option<&Route>, bell: &Arc<Notify>) -> Arc<Route> {
+        let target = Target::Name { host: "app.internal".into(), port: 80 };
+        Arc::new(Route::new("app", Settings::default(), &[target], before, bell))
+    }
+
+    fn rules(route: &Arc<Route>) -> Rules {
+        let routes = [("app".to_owned(), route.clone())].into_iter().collect();
+        Rules { routes, ..Rules::default() }
+    }
+
+    fn answer(text: &str) -> Result<Vec<SocketAddr>, String> {
+        Ok(vec![text.parse().unwrap()])
+    }
+
+    fn backends(route: &Route) -> Vec<String> {
+        route.backends().iter().map(|backend| backend.address.to_string()).collect()
+    }
+
+    #[test]
+    fn an_answer_to_what_was_asked_before_a_reload_moves_the_routes_of_after() {
+        let bell = Arc::new(Notify::new());
+        let old = route(None, &bell);
+        let name = old.names().next().unwrap().clone();
+        let front = Arc::new(Front::new(rules(&old)));
+        let attendance = Attendance { terminator: "web".into(), front: front.clone(), bell: bell.clone() };
+        attendance.learn("app", &name, answer("192.0.2.1:80"));
+        let new = route(Some(&old), &bell);
+        front.replace(rules(&new));
+        attendance.learn("app", &name, answer("192.0.2.2:80"));
+        assert_eq!(backends(&new), ["192.0.2.2:80"]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_while_a_reload_is_prepared_moves_its_routes_when_it_is_committed() {
+        let bell = Arc::new(Notify::new());
+        let old = route(None, &bell);
+        let name = old.names().next().unwrap().clone();
+        // It is not due for long.
+        name.note(answer("192.0.2.1:80"), clock::now().as_nanos());
+        let front = Arc::new(Front::new(rules(&old)));
+        let _attendant = Attendant::start("web", front.clone(), bell.clone()).unwrap();
+        let new = route(Some(&old), &bell);
+        name.note(answer("192.0.2.2:80"), clock::now().as_nanos());
+        front.replace(rules(&new));
+        bell.notify_one();
+        let begun = Instant::now();
+        while backends(&new) != ["192.0.2.2:80"] {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", backends(&new));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
 }
