@@ -1,10 +1,13 @@
 //! What is told of a connection.
 
 use std::fmt::Write as _;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::Formatter;
 
 use super::Format;
 use crate::admin::stamp::rfc3339;
@@ -66,7 +69,7 @@ impl Entry {
     pub(super) fn write(&self, format: Format, into: &mut Vec<u8>) {
         match format {
             // It has nothing that JSON could not say.
-            Format::Json => drop(serde_json::to_writer(&mut *into, self)),
+            Format::Json => drop(self.serialize(&mut Serializer::with_formatter(&mut *into, Printable))),
             Format::Text => into.extend_from_slice(self.text().as_bytes()),
         }
         into.push(b'\n');
@@ -107,6 +110,31 @@ impl Entry {
         put("duration", &format_args!("{:.6}", self.duration));
         put("end", &self.end);
         text
+    }
+}
+
+/// JSON in which whatever does not show, or changes how the rest is shown, is escaped (RFC 8259, section 7): clients choose
+/// words, and operators read them in terminals.
+struct Printable;
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: io::Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        for character in fragment.chars() {
+            let mut units = [0; 2];
+            // What needs no escape in a literal of Rust shows.
+            if character == '\'' || character.escape_debug().len() == 1 {
+                write!(writer, "{character}")?;
+                continue;
+            }
+            for unit in character.encode_utf16(&mut units) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -41,16 +41,19 @@ fn lines(log: &AccessLog) -> Vec<String> {
 
 #[test]
 fn a_line_is_json_whatever_a_client_calls_itself() {
+    let called = "CN=a\"b\\'\n\u{7f}\u{9b}31m\u{202e}\u{2028}\u{feff}\u{e0041}\u{e9}\u{1f600}";
     let folder = Folder::new();
     let log = AccessLog::start("web", &settings(&folder, Format::Json)).unwrap();
-    log.add(entry("CN=a\"b\n\u{7f}\u{202e}"));
+    log.add(entry(called));
     until(|| log.written() == 1);
     let lines = lines(&log);
     let value: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
     assert_eq!(lines.len(), 1);
     assert_eq!(value["time"], "2026-11-22T01:30:42.750Z");
     assert_eq!((&value["client"], &value["end"]), (&"192.0.2.1:4660".into(), &"done".into()));
-    assert_eq!(value["identity"], "CN=a\"b\n\u{7f}\u{202e}");
+    assert_eq!(value["identity"], called);
+    let shown = r#""identity":"CN=a\"b\\'\n\u007f\u009b31m\u202e\u2028\ufeff\udb40\udc41é😀""#;
+    assert!(lines[0].contains(shown), "{}", lines[0]);
     assert!(value["sent"].is_null() && value["ja4"].is_null());
 }
 
