@@ -1,9 +1,10 @@
 //! How many connections there may be, in all and from one address, and how often one address may begin a handshake.
 //!
 //! An IPv4 address is one; of IPv6 a /64 is one, for whoever has an address there has them all. The table of addresses is
-//! bounded: in a flood from more addresses than it holds, those without a connection are forgotten first.
+//! bounded: in a flood from more addresses than it holds, those without a connection are forgotten, the longest gone first; if
+//! all of them have connections, nobody else may come.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +13,7 @@ use std::sync::{Mutex, PoisonError};
 /// Parts of the table, each with a lock of its own.
 const SHARDS: usize = 16;
 /// Addresses in one part.
-const MOST: usize = 4096;
-/// Entries that are looked at to find one to be forgotten.
-const GLANCE: usize = 32;
+const MOST: usize = 8192;
 /// Seconds' worth of handshakes that an address may begin at once.
 const BURST: f64 = 2.0;
 
@@ -55,10 +54,76 @@ pub enum Limit {
 #[derive(Clone, Copy, Debug)]
 struct Guest {
     open: u32,
+    /// It is among those that may be forgotten, where it stays until it is looked at.
+    idle: bool,
     /// Handshakes that it may begin.
     tokens: f64,
     /// When that was so: nanoseconds of the monotonic time.
     at: u64,
+}
+
+impl Guest {
+    /// Counts one more connection of it.
+    fn admit(&mut self, settings: &Settings, now: u64) -> Result<(), Limit> {
+        if settings.per_address.is_some_and(|most| self.open >= most) {
+            return Err(Limit::Address);
+        }
+        if let Some(rate) = settings.handshakes {
+            let seconds = now.saturating_sub(self.at) as f64 / 1e9;
+            self.tokens = (self.tokens + seconds * f64::from(rate)).min(burst(settings));
+            self.at = now;
+            if self.tokens < 1.0 {
+                return Err(Limit::Rate);
+            }
+            self.tokens -= 1.0;
+        }
+        self.open += 1;
+        Ok(())
+    }
+}
+
+/// What an address that nobody knows may begin at once.
+fn burst(settings: &Settings) -> f64 {
+    settings.handshakes.map_or(1.0, |rate| f64::from(rate) * BURST)
+}
+
+/// A part of the table.
+#[derive(Debug, Default)]
+struct Shard {
+    guests: HashMap<u128, Guest>,
+    /// Those that had no connection when they were put here; each is here once.
+    idle: VecDeque<u128>,
+}
+
+impl Shard {
+    /// What is known of an address. `None` if there is no room for another.
+    fn guest(&mut self, key: u128, settings: &Settings, now: u64) -> Option<&mut Guest> {
+        if !self.guests.contains_key(&key) && self.guests.len() >= MOST && !self.make_room() {
+            return None;
+        }
+        let new = || Guest { open: 0, idle: false, tokens: burst(settings), at: now };
+        Some(self.guests.entry(key).or_insert_with(new))
+    }
+
+    /// Forgets the address that has been without a connection for longest.
+    fn make_room(&mut self) -> bool {
+        while let Some(key) = self.idle.pop_front() {
+            let Some(guest) = self.guests.get_mut(&key) else { continue };
+            guest.idle = false;
+            if guest.open == 0 {
+                return self.guests.remove(&key).is_some();
+            }
+        }
+        false
+    }
+
+    /// Lets an address be forgotten if it has no connection.
+    fn rest(&mut self, key: u128) {
+        if let Some(guest) = self.guests.get_mut(&key).filter(|guest| guest.open == 0 && !guest.idle) {
+            guest.idle = true;
+            self.idle.push_back(key);
+        }
+    }
 }
 
 /// Who is there.
@@ -66,7 +131,7 @@ struct Guest {
 pub struct Limits {
     open: AtomicUsize,
     hasher: RandomState,
-    shards: Box<[Mutex<HashMap<u128, Guest>>]>,
+    shards: Box<[Mutex<Shard>]>,
 }
 
 impl Default for Limits {
@@ -105,47 +170,30 @@ impl Limits {
         }
         let key = key(address);
         let mut shard = self.shard(key);
-        if !shard.contains_key(&key) && shard.len() >= MOST && !make_room(&mut shard) {
-            // As many addresses have connections: the limit of all is what holds now.
-            return Ok(false);
+        // Whoever fills the table with connections must not be rid of the limits by that.
+        let guest = shard.guest(key, settings, now).ok_or(Limit::Address)?;
+        if let Err(limit) = guest.admit(settings, now) {
+            shard.rest(key);
+            return Err(limit);
         }
-        let burst = settings.handshakes.map_or(1.0, |rate| f64::from(rate) * BURST);
-        let guest = shard.entry(key).or_insert(Guest { open: 0, tokens: burst, at: now });
-        if settings.per_address.is_some_and(|most| guest.open >= most) {
-            return Err(Limit::Address);
-        }
-        if let Some(rate) = settings.handshakes {
-            let seconds = now.saturating_sub(guest.at) as f64 / 1e9;
-            guest.tokens = (guest.tokens + seconds * f64::from(rate)).min(burst);
-            guest.at = now;
-            if guest.tokens < 1.0 {
-                return Err(Limit::Rate);
-            }
-            guest.tokens -= 1.0;
-        }
-        guest.open += 1;
         Ok(true)
     }
 
     /// A connection that was counted at this address is over.
     pub fn forget(&self, address: IpAddr) {
         let key = key(address);
-        if let Some(guest) = self.shard(key).get_mut(&key) {
+        let mut shard = self.shard(key);
+        if let Some(guest) = shard.guests.get_mut(&key) {
             guest.open = guest.open.saturating_sub(1);
         }
+        shard.rest(key);
     }
 
-    fn shard(&self, key: u128) -> std::sync::MutexGuard<'_, HashMap<u128, Guest>> {
+    fn shard(&self, key: u128) -> std::sync::MutexGuard<'_, Shard> {
         // Nobody outside knows which addresses share a part.
         let at = self.hasher.hash_one(key) as usize % SHARDS;
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Forgets an address without a connection, if one is found soon.
-fn make_room(shard: &mut HashMap<u128, Guest>) -> bool {
-    let idle = shard.iter().take(GLANCE).find(|(_, guest)| guest.open == 0).map(|(key, _)| *key);
-    idle.is_some_and(|key| shard.remove(&key).is_some())
 }
 
 fn key(address: IpAddr) -> u128 {
@@ -210,19 +258,58 @@ mod tests {
         assert_eq!(limits.introduce(&settings, address("192.0.2.1"), second(1000)), Err(Limit::Rate));
     }
 
+    /// As many as there is room for, and as many again.
+    fn crowd() -> impl Iterator<Item = IpAddr> {
+        (0..2 * (SHARDS * MOST) as u32).map(|number| IpAddr::from(number.to_be_bytes()))
+    }
+
+    fn held(limits: &Limits) -> usize {
+        let shards = limits.shards.iter().map(|shard| shard.lock().unwrap());
+        shards.map(|shard| shard.guests.len().max(shard.idle.len())).sum()
+    }
+
     #[test]
     fn a_flood_of_addresses_takes_no_more_memory_and_forgets_nobody_who_is_there() {
         let limits = Limits::default();
         let settings = Settings { per_address: Some(1), handshakes: Some(1), ..Settings::default() };
         assert_eq!(limits.introduce(&settings, address("192.0.2.1"), SECOND), Ok(true));
-        for number in 0..200_000_u32 {
-            let one = IpAddr::from(number.to_be_bytes());
-            if limits.introduce(&settings, one, SECOND) == Ok(true) {
-                limits.forget(one);
-            }
+        for one in crowd() {
+            assert_eq!(limits.introduce(&settings, one, SECOND), Ok(true));
+            limits.forget(one);
         }
-        let held: usize = limits.shards.iter().map(|shard| shard.lock().unwrap().len()).sum();
-        assert!(held <= SHARDS * MOST, "{held}");
+        assert!(held(&limits) <= SHARDS * MOST, "{}", held(&limits));
         assert_eq!(limits.introduce(&settings, address("192.0.2.1"), SECOND), Err(Limit::Address));
+    }
+
+    #[test]
+    fn whoever_fills_the_table_with_connections_keeps_others_out_only_until_one_is_idle() {
+        let limits = Limits::default();
+        let settings = Settings { per_address: Some(1), ..Settings::default() };
+        let come = |one: &IpAddr| limits.introduce(&settings, *one, SECOND);
+        let (inside, outside): (Vec<_>, Vec<_>) = crowd().partition(|one| come(one) == Ok(true));
+        assert_eq!(inside.len(), SHARDS * MOST);
+        assert!(outside.iter().all(|one| come(one) == Err(Limit::Address)));
+        // There is room for as many others, whoever is left beside it.
+        inside.iter().skip(SHARDS * MOST / 2).for_each(|one| limits.forget(*one));
+        let taken = outside.iter().filter(|one| come(one) == Ok(true)).count();
+        assert_eq!((taken, held(&limits)), (SHARDS * MOST / 2, SHARDS * MOST));
+    }
+
+    #[test]
+    fn of_those_who_are_gone_the_longest_gone_is_forgotten_first() {
+        let mut shard = Shard::default();
+        let settings = Settings { per_address: Some(1), ..Settings::default() };
+        for key in 0..MOST as u128 {
+            shard.guest(key, &settings, SECOND).unwrap().admit(&settings, SECOND).unwrap();
+        }
+        for key in [7, 5, 6] {
+            shard.guests.get_mut(&key).unwrap().open = 0;
+            shard.rest(key);
+        }
+        // It has come again.
+        shard.guest(7, &settings, SECOND).unwrap().admit(&settings, SECOND).unwrap();
+        shard.guest(u128::MAX, &settings, SECOND).unwrap();
+        let there = |key: u128| shard.guests.contains_key(&key);
+        assert_eq!([there(5), there(6), there(7), there(u128::MAX)], [false, true, true, true]);
     }
 }
