@@ -31,7 +31,9 @@ const EACH: usize = 100;
 struct Silent;
 
 impl Peers for Silent {
-    fn granted(&self, _: &Lease, _: Option<PublicKey>) {}
+    fn granted(&self, _: &Lease, _: Option<PublicKey>) -> Result<(), Problem> {
+        Ok(())
+    }
 
     fn revoked_meanwhile(&self) {}
 
