@@ -50,6 +50,15 @@ impl Origin {
         Ok(Self { host, port: uri.port_u16().unwrap_or(443) })
     }
 
+    /// As it stands in a URL and in `Host` (RFC 3986 section 3.2.2).
+    fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
     /// Its addresses, by the system's resolver.
     fn addresses(&self) -> Result<Vec<SocketAddr>> {
         let found = (self.host.as_str(), self.port).to_socket_addrs();
@@ -77,7 +86,7 @@ pub(super) fn post(origin: &Origin, trust: Trust<'_>, path: &str, body: Vec<u8>)
         // It ends with the answer, or with the runtime.
         tokio::spawn(connection);
         let request = Request::post(path)
-            .header("host", format!("{}:{}", origin.host, origin.port))
+            .header("host", origin.authority())
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))?;
         // A certificate that is refused shows in TLS 1.3 only now.
@@ -114,6 +123,13 @@ async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets() {
+        for url in ["https://gate.example:8443", "https://192.0.2.1:443", "https://[2001:db8::1]:8443"] {
+            assert_eq!(format!("https://{}", Origin::parse(url).unwrap().authority()), url);
+        }
+    }
 
     #[test]
     fn only_https_and_no_path_is_an_address() {
