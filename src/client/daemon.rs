@@ -1,5 +1,6 @@
 //! The process of a tunnel: it serves the socket, looks after the tunnel, and ends in good order.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -83,18 +84,21 @@ fn keep(places: &Places, name: &str, running: &Running) -> Result<Option<Child>>
         Some(Keeper::Resolvconf | Keeper::File) => {}
     }
     let program = std::env::current_exe().context("cannot find this program")?;
-    let child = Command::new(program)
-        .arg("--profiles")
-        .arg(&places.profiles)
-        .arg("--run")
-        .arg(&places.run)
-        .args(["keep", name])
+    let child = keeper(&program, places, name)
         // Our end of the pipe closes with this process, however that ends.
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
     Ok(Some(child.context("cannot start the process that watches over DNS")?))
+}
+
+fn keeper(program: &Path, places: &Places, name: &str) -> Command {
+    let mut command = Command::new(program);
+    command.arg("--profiles").arg(&places.profiles).arg("--run").arg(&places.run);
+    // A name may begin with a dash.
+    command.args(["keep", "--", name]);
+    command
 }
 
 /// Waits for the end of the process that holds the other end of standard input, then puts name servers back.
@@ -115,5 +119,25 @@ pub(super) fn watch(places: &Places, name: &str) -> Result<()> {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::error!("cannot tell systemd: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::client::arguments::{self, Adit};
+
+    #[test]
+    fn whoever_puts_name_servers_back_is_told_of_any_profile() {
+        let places = Places { profiles: "/profiles".into(), run: "/run".into() };
+        for name in ["office", "-office", "--help"] {
+            let command = keeper(Path::new("adit"), &places, name);
+            let words = std::iter::once(command.get_program()).chain(command.get_args());
+            let parsed = Adit::try_parse_from(words).unwrap();
+            let arguments::Command::Keep(named) = parsed.command else { panic!("{command:?}") };
+            assert_eq!((named.profile.as_deref(), parsed.run), (Some(name), places.run.clone()));
+        }
     }
 }
