@@ -1,6 +1,7 @@
 """adit for people who are not root: `adit serve`, the socket of the group adit, and who may not."""
 import json
 import os
+import shutil
 import socket
 
 from cases.client_tunnel import scene
@@ -41,9 +42,9 @@ def people(net, member=True):
     return pair, client, by
 
 
-def serve(client, activated=False):
+def serve(client, activated=False, program=ADIT):
     path = f"{client.run}/orders"
-    command = client.command("serve")
+    command = (program, *client.command("serve")[1:])
     if activated:
         command = ("/usr/bin/python3", "-c", ACTIVATE, path, GROUP, *command)
     client.host.start(*command)
@@ -113,6 +114,18 @@ def rude_orders(net):
     answer = order(path, json.dumps({**good, "profile": "--help"}).encode() + b"\n")
     assert answer["code"] == 2 and "there is no profile --help" in answer["errors"], answer
     assert order(path, json.dumps(good).encode() + b"\n")["output"].endswith(": down\n")
+
+
+@case()
+def replaced(net):
+    """A package that puts another file in the place of the program that serves ends no service."""
+    _, client, by = people(net)
+    program = f"{client.folder}/adit"
+    shutil.copy(ADIT, program)
+    serve(client, program=program)
+    shutil.copy(ADIT, f"{program}.new")
+    os.replace(f"{program}.new", program)
+    assert by("nobody", "status")[:2] == (1, f"{client.name}: down\n"), by("nobody", "status")
 
 
 @case()

@@ -1,11 +1,11 @@
 //! `adit serve`: does for the people of a group what takes root. An order is a line of JSON on a socket; it is done by a
 //! process of adit of its own, whose words are made here: of whoever asks come names of profiles and switches, and nothing else.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Program, ExitCode, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -22,11 +22,15 @@ use super::socket;
 use crate::control::interface_name;
 
 /// The longest order, in bytes.
-const LONGEST: u64 = 4 << 10;
+const LONGEST: usize = 4 << 10;
+/// What is read in vain after an order, in bytes.
+const REST: u64 = 64 << 10;
 /// The longest answer, in bytes.
 const ANSWER: u64 = 4 << 20;
 /// How long an order may take to come, or an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an order may wait for a gateway, in seconds: as long as it does, another one cannot be done in its place.
+const WAIT: f64 = 30.0;
 /// How much longer than it was told to wait an order may take.
 const GRACE: Duration = Duration::from_secs(60);
 /// Orders that are done at a time.
@@ -115,7 +119,7 @@ impl Order {
         }));
         let mut words: Vec<_> = words.into_iter().map(str::to_owned).collect();
         if let Some(wait) = self.wait {
-            words.push(format!("--wait={wait}"));
+            words.push(format!("--wait={}", wait.min(WAIT)));
         }
         if let Some(profile) = &self.profile {
             // A name may begin with a dash.
@@ -149,11 +153,13 @@ pub(super) fn pass_on(places: &Places, arguments: &Adit) -> Result<Option<ExitCo
     // Who is refused at once is told so, and that is to be read.
     let sent = stream.write_all(&line);
     let mut answer = Vec::new();
-    stream.take(ANSWER).read_to_end(&mut answer).context("`adit serve` does not answer")?;
+    let read = stream.take(ANSWER).read_to_end(&mut answer);
     let done: Done = match serde_json::from_slice(&answer) {
+        // Whatever came after it: the other end does not wait for an order that it refuses.
         Ok(done) => done,
         Err(error) => {
             sent.context("`adit serve` does not listen")?;
+            read.context("`adit serve` does not answer")?;
             return Err(error).context("`adit serve` broke off");
         }
     };
@@ -177,10 +183,16 @@ pub(super) fn run(places: &Places) -> Result<()> {
             (listener, Some(file))
         }
     };
+    // Now: once a package has replaced the file, the system tells no path any more under which there is a program.
+    let program = std::env::current_exe().context("cannot find this program")?;
     // Without systemd nobody hears it.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
-    let at_work = Arc::new(());
-    let places = Arc::new(places.clone());
+    serve(&listener, &path, Arc::new(Performer { program, places: places.clone() }));
+    Ok(())
+}
+
+/// Hears whoever comes, so many at a time, in the order in which they come.
+fn serve(listener: &UnixListener, path: &Path, performer: Arc<Performer>) {
     for stream in listener.incoming() {
         let stream = match stream {
             Ok(stream) => stream,
@@ -190,19 +202,21 @@ pub(super) fn run(places: &Places) -> Result<()> {
                 continue;
             }
         };
-        let (places, work) = (places.clone(), at_work.clone());
-        // This one has two: that of the loop, and its own.
-        let crowded = Arc::strong_count(&at_work) > ORDERS + 1;
-        let serve = move || {
-            let _work = work;
-            if let Err(error) = hear(&stream, &places, crowded) {
+        // One is that of the loop. Who has said nothing yet counts too.
+        if Arc::strong_count(&performer) > ORDERS {
+            // Who does not take it has gone.
+            let _ = answer(&stream, &refused(1, "too much is being done at once; try again"));
+            continue;
+        }
+        let performer = performer.clone();
+        let hear = move || {
+            if let Err(error) = hear(&stream, &performer) {
                 tracing::warn!("an order: {error:#}");
             }
         };
         // No thread: the connection is closed.
-        let _ = thread::Builder::new().name("order".into()).spawn(serve);
+        let _ = thread::Builder::new().name("order".into()).spawn(hear);
     }
-    Ok(())
 }
 
 /// The socket that systemd has made, as standard input.
@@ -218,53 +232,141 @@ fn inherited() -> Result<Option<UnixListener>> {
     Ok(Some(listener))
 }
 
-fn hear(stream: &UnixStream, places: &Places, crowded: bool) -> Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let refused = |code, words: &str| Done { code, errors: format!("adit: {words}\n"), ..Done::default() };
-    let mut line = Vec::new();
-    BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line)?;
-    let done = if !socket::may_ask(stream)? {
-        refused(1, socket::FORBIDDEN)
-    } else if crowded {
-        refused(1, "too much is being done at once; try again")
-    } else {
+fn hear(stream: &UnixStream, performer: &Performer) -> Result<()> {
+    let line = socket::line(stream, LONGEST, PATIENCE)?;
+    let done = if socket::may_ask(stream)? {
         let words = serde_json::from_slice::<Order>(&line).map_err(|error| error.to_string());
         match words.and_then(|order| order.words()) {
-            Ok(words) => perform(places, &words)?,
+            Ok(words) => performer.perform(&words),
             Err(error) => refused(super::WRONG, &format!("no order: {error}")),
         }
+    } else {
+        refused(1, socket::FORBIDDEN)
     };
-    (&mut &*stream).write_all(&serde_json::to_vec(&done)?)?;
-    // What is left unread would take the answer back.
+    answer(stream, &done)
+}
+
+fn refused(code: u8, words: &str) -> Done {
+    Done { code, errors: format!("adit: {words}\n"), ..Done::default() }
+}
+
+/// Answers. What was sent beside an order is taken, as the other end would be told of it in place of the end; what still comes
+/// is not waited for.
+fn answer(mut stream: &UnixStream, done: &Done) -> Result<()> {
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.write_all(&serde_json::to_vec(done)?)?;
     stream.shutdown(Shutdown::Write)?;
-    io::copy(&mut stream.take(LONGEST * 16), &mut io::sink())?;
+    stream.set_nonblocking(true)?;
+    let _ = io::copy(&mut stream.take(REST), &mut io::sink());
     Ok(())
 }
 
-fn perform(places: &Places, words: &[String]) -> Result<Done> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let folder = |name: &str, path: &Path| [name.into(), path.as_os_str().to_owned()];
-    let ended = Program::new(program)
-        .args(folder("--profiles", &places.profiles))
-        .args(folder("--run", &places.run))
-        // A tunnel that talks would hold our end of its standard error.
-        .args(["--log-level", "error"])
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start")?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let code = ended.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-    Ok(Done { code, output: text(&ended.stdout), errors: text(&ended.stderr) })
+/// What does orders.
+struct Performer {
+    /// This program, or what a package has put in its place.
+    program: PathBuf,
+    places: Places,
+}
+
+impl Performer {
+    fn perform(&self, words: &[String]) -> Done {
+        let folder = |name: &str, path: &Path| [name.into(), path.as_os_str().to_owned()];
+        let ended = Program::new(&self.program)
+            .args(folder("--profiles", &self.places.profiles))
+            .args(folder("--run", &self.places.run))
+            // A tunnel that talks would hold our end of its standard error.
+            .args(["--log-level", "error"])
+            .args(words)
+            .stdin(Stdio::null())
+            .output();
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                tracing::error!("{}: {error}", self.program.display());
+                return refused(1, &format!("`adit serve` cannot start {}: {error}", self.program.display()));
+            }
+        };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = ended.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+        Done { code, output: text(&ended.stdout), errors: text(&ended.stderr) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use clap::Parser as _;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::test_folder::Folder;
+
+    /// A server in a folder of its own that does orders with `program`; where it listens.
+    fn begin(folder: &Folder, program: &str) -> PathBuf {
+        let path = folder.path().join("orders");
+        let listener = UnixListener::bind(&path).unwrap();
+        let places = Places { profiles: folder.path().into(), run: folder.path().into() };
+        let (performer, name) = (Performer { program: program.into(), places }, path.clone());
+        // It goes on until the tests end.
+        thread::spawn(move || serve(&listener, &name, Arc::new(performer)));
+        path
+    }
+
+    fn call(path: &Path) -> UnixStream {
+        let stream = UnixStream::connect(path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE * 4)).unwrap();
+        stream
+    }
+
+    /// What is answered to a line.
+    fn say(path: &Path, line: &str) -> Done {
+        let mut stream = call(path);
+        stream.write_all(line.as_bytes()).unwrap();
+        heard(stream)
+    }
+
+    fn heard(mut stream: UnixStream) -> Done {
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        serde_json::from_slice(&answer).unwrap()
+    }
+
+    const STATUS: &str = r#"{"word":"status","profile":"office","flags":["json"],"wait":null}"#;
+
+    #[test]
+    fn an_order_is_done_and_one_that_cannot_be_started_is_answered_too() {
+        let folder = Folder::new();
+        let done = say(&begin(&folder, "/bin/echo"), &format!("{STATUS}\n"));
+        assert!(done.output.ends_with("--log-level error status --json -- office\n"), "{done:?}");
+        let folder = Folder::new();
+        let done = say(&begin(&folder, "/none/adit (deleted)"), &format!("{STATUS}\n"));
+        assert!(
+            done.code == 1 && done.errors.contains("cannot start /none/adit (deleted): No such"),
+            "{done:?}"
+        );
+    }
+
+    #[test]
+    fn who_comes_while_others_say_nothing_is_sent_away_at_once_and_they_soon() {
+        let folder = Folder::new();
+        let path = begin(&folder, "/bin/echo");
+        let begin = Instant::now();
+        let silent: Vec<_> = (0..ORDERS).map(|_| call(&path)).collect();
+        let done = heard(call(&path));
+        assert!(done.errors.contains("too much is being done at once"), "{done:?}");
+        assert!(begin.elapsed() < PATIENCE, "nobody waited for its order");
+        for mut stream in silent {
+            assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0, "it is let go");
+        }
+        assert_eq!(say(&path, &format!("{STATUS}\n")).code, 0);
+    }
+
+    #[test]
+    fn nobody_has_an_order_wait_for_long() {
+        let order = order("adit up --wait 3600").unwrap();
+        assert_eq!(order.words().unwrap(), ["up", "--wait=30"]);
+    }
 
     fn order(words: &str) -> Option<Order> {
         Order::of(&Adit::try_parse_from(words.split(' ')).unwrap().command)

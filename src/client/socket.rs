@@ -1,13 +1,13 @@
 //! How `adit status` and `adit down` speak to a tunnel that is up: a word in a line, and an answer in JSON.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::net::listen;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long an answer may take: an end waits for what it takes away.
 const ANSWER: Duration = Duration::from_secs(20);
 /// The longest word, in bytes.
-const LONGEST: u64 = 32;
+const LONGEST: usize = 32;
 /// Who waits to be heard at most.
 const WAITING: i32 = 16;
 
@@ -96,18 +96,44 @@ pub(super) fn may_ask(stream: &UnixStream) -> io::Result<bool> {
     }
 }
 
+/// What comes before the end of a line, of the stream, or of so many bytes, all of it within a time.
+///
+/// # Errors
+/// It did not come in time, or what the system says.
+pub(super) fn line(mut stream: &UnixStream, longest: usize, patience: Duration) -> io::Result<Vec<u8>> {
+    let begin = Instant::now();
+    let mut line = Vec::new();
+    let mut part = [0; 512];
+    while line.len() < longest && !line.contains(&b'\n') {
+        let left = patience.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it comes too slowly"));
+        }
+        // A read that the timeout ends may have waited less than all of it.
+        stream.set_read_timeout(Some(left))?;
+        let room = part.len().min(longest - line.len());
+        match stream.read(part.get_mut(..room).unwrap_or_default()) {
+            Ok(0) => break,
+            Ok(size) => line.extend(part.iter().take(size)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let end = line.iter().position(|byte| *byte == b'\n').unwrap_or(line.len());
+    line.truncate(end);
+    Ok(line)
+}
+
 fn hear(mut stream: &UnixStream, requests: &mpsc::Sender<Request>) -> Result<()> {
     if !may_ask(stream)? {
         bail!("somebody who may not");
     }
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut word = String::new();
-    BufReader::new(stream.take(LONGEST)).read_line(&mut word)?;
+    let word = line(stream, LONGEST, PATIENCE)?;
     let (reply, answer) = mpsc::sync_channel(1);
-    let request = match word.trim() {
-        "status" => Request::Status(reply),
-        "stop" => Request::Stop(Some(reply)),
+    let request = match word.trim_ascii() {
+        b"status" => Request::Status(reply),
+        b"stop" => Request::Stop(Some(reply)),
         _ => bail!("an unknown word"),
     };
     requests.send(request)?;
@@ -181,6 +207,17 @@ mod tests {
             assert_eq!(status(&path).unwrap().unwrap().profile, "office");
             assert_eq!(stop(&path).unwrap().unwrap().profile, "office");
         });
+        // One letter at a time is as slow as none: all of it has one deadline.
+        let (one, other) = UnixStream::pair().unwrap();
+        let dripping = thread::spawn(move || {
+            while (&other).write_all(b"s").is_ok() {
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let error = line(&one, usize::MAX, Duration::from_millis(100)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop(one);
+        dripping.join().unwrap();
         let mut rude = UnixStream::connect(&path).unwrap();
         rude.write_all(&[b'x'; 64]).unwrap();
         assert_eq!(rude.read_to_end(&mut Vec::new()).unwrap_or(0), 0, "an unknown word has no answer");
