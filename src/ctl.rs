@@ -38,6 +38,7 @@ pub use client_arguments::ClientCommand;
 pub use command::{Aditctl, Command, Drain, Drops, Import, SOCKETS, Status, Tls, TlsCheck, Trace};
 pub use daemon::{AditWireguard, Aditd};
 pub use pki::arguments;
+pub(crate) use pki::secret;
 
 /// Does what the operator asked for. Errors go to standard error.
 #[must_use]

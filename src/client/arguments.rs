@@ -53,10 +53,11 @@ pub enum Command {
     Import(Import),
     /// Get a profile from a gateway, by an invitation or a certificate
     ///
-    /// An invitation is the link that "aditctl client invite" shows, or what stands behind # in it. The private key is made
-    /// here and stays here. While the tunnel is up its lease is renewed before it ends.
+    /// An invitation is the link that "aditctl client invite" shows. It is asked for, and not shown: on the command line others
+    /// on this machine can see it while the command runs, and the shell keeps it. The private key is made here and stays here.
+    /// While the tunnel is up its lease is renewed before it ends.
     ///
-    /// Example: adit enroll 'https://gate.example.org:8443/#adit-…' && adit up
+    /// Example: adit enroll && adit up
     Enroll(Enroll),
     /// Set the tunnel up
     ///
@@ -107,14 +108,15 @@ pub struct Import {
 /// `adit enroll`
 #[derive(Debug, Args)]
 pub struct Enroll {
-    /// The gateway's address for this: https://HOST or https://HOST:PORT; with /#INVITATION behind it, a whole invitation
+    /// The gateway's address for this: https://HOST or https://HOST:PORT; with /#INVITATION behind it, a whole invitation.
+    /// Without it, or with -, it is read from standard input
     #[arg(value_name = "URL")]
-    pub url: String,
-    /// The invitation, if it is not in the URL. Others on this machine can see either while the command runs: --token-file
-    /// is better
+    pub url: Option<String>,
+    /// What stands behind # in an invitation, if it is not in the URL; - for standard input. Others on this machine can see
+    /// it: --token - or --token-file is better
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["token_file", "cert"])]
     pub token: Option<String>,
-    /// A file with the invitation; - for standard input
+    /// A file with that; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "cert")]
     pub token_file: Option<PathBuf>,
     /// The client's certificate, in PEM

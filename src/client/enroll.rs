@@ -1,7 +1,7 @@
 //! `adit enroll`, and the renewal of what it got. The other side of it is in `enrolment`.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +18,11 @@ use super::status::span;
 use super::trust::Trust;
 use super::{Wrong, arguments, grant};
 use crate::clock;
+use crate::ctl::secret;
 use crate::enrolment::Invitation;
 
+/// What stands for standard input.
+const STDIN: &str = "-";
 /// Where a lease is asked for.
 const ENROL: &str = "/v1/enrol";
 /// Where it is prolonged.
@@ -45,7 +48,7 @@ struct Body<'a> {
 pub(super) fn run(places: &Places, arguments: &arguments::Enroll) -> Result<String> {
     let name = &arguments.name;
     places.make_room(name, arguments.replace)?;
-    let (profile, skew) = enroll(arguments)?;
+    let (profile, skew) = enroll(arguments, &from_input)?;
     let path = places.save(name, &profile, arguments.replace)?;
     let mut words = format!("{}: written; `adit up {name}` sets it up", path.display());
     if let Some(lease) = &profile.lease {
@@ -59,13 +62,17 @@ pub(super) fn run(places: &Places, arguments: &arguments::Enroll) -> Result<Stri
     Ok(words)
 }
 
-fn enroll(arguments: &arguments::Enroll) -> Result<Granted> {
-    let (url, behind) = match arguments.url.split_once('#') {
+/// Reads from standard input what is called like this.
+type Input<'a> = dyn Fn(&str) -> Result<Zeroizing<String>> + 'a;
+
+fn enroll(arguments: &arguments::Enroll, input: &Input<'_>) -> Result<Granted> {
+    let link = link(arguments, input)?;
+    let (url, behind) = match link.split_once('#') {
         Some((url, invitation)) => (url, Some(invitation)),
-        None => (arguments.url.as_str(), None),
+        None => (link.as_str(), None),
     };
     let origin = Origin::parse(url).map_err(Wrong)?;
-    let invitation = invitation(arguments, behind)?;
+    let invitation = invitation(arguments, behind, input)?;
     let certificate = arguments.cert.as_deref().zip(arguments.key.as_deref());
     let pin = invitation.as_ref().and_then(|invitation| invitation.authority).or(arguments.pin);
     match (&invitation, certificate) {
@@ -133,15 +140,46 @@ fn ask(origin: &Origin, trust: Trust<'_>, path: &str, body: &Body<'_>) -> Result
     }
 }
 
+/// The gateway's address, with the invitation or without.
+fn link(arguments: &arguments::Enroll, input: &Input<'_>) -> Result<Zeroizing<String>> {
+    if let Some(url) = arguments.url.as_ref().filter(|url| *url != STDIN) {
+        return Ok(Zeroizing::new(url.clone()));
+    }
+    let token_too = arguments.token.as_deref() == Some(STDIN)
+        || arguments.token_file.as_deref() == Some(Path::new(STDIN));
+    if token_too {
+        let found = "standard input gives either the link or what stands behind # in it; give the address of the gateway";
+        return Err(Wrong(found.into()).into());
+    }
+    let text = input("invitation (the whole link)")?;
+    let link = text.trim();
+    // It is in no message: it may be the invitation, without the address.
+    if !link.starts_with("https://") {
+        return Err(Wrong("what is on standard input is no link: it begins with https://".into()).into());
+    }
+    Ok(Zeroizing::new(link.to_owned()))
+}
+
 /// The one that was given, wherever it was.
-fn invitation(arguments: &arguments::Enroll, behind: Option<&str>) -> Result<Option<Invitation>> {
-    let (text, place) = match (behind, &arguments.token, arguments.token_file.as_deref()) {
+fn invitation(
+    arguments: &arguments::Enroll,
+    behind: Option<&str>,
+    input: &Input<'_>,
+) -> Result<Option<Invitation>> {
+    let typed = || input("invitation (what stands behind # in the link)");
+    let (text, place) = match (behind, arguments.token.as_deref(), arguments.token_file.as_deref()) {
         (None, None, None) => return Ok(None),
         (Some(text), None, None) => {
             (Zeroizing::new(text.to_owned()), "what stands behind # in the link".into())
         }
-        (None, Some(text), None) => (Zeroizing::new(text.clone()), "--token".to_owned()),
-        (None, None, Some(path)) => (token_file(path)?, path.display().to_string()),
+        (None, Some(STDIN), None) => (typed()?, "standard input".to_owned()),
+        (None, Some(text), None) => (Zeroizing::new(text.to_owned()), "--token".to_owned()),
+        (None, None, Some(path)) if path == Path::new(STDIN) => (typed()?, "standard input".to_owned()),
+        (None, None, Some(path)) => {
+            let read = File::open(path).and_then(places::read);
+            let failed = |error| Wrong(format!("cannot read {}: {error}", path.display()));
+            (read.map_err(failed)?, path.display().to_string())
+        }
         _ => return Err(Wrong("the link holds an invitation already; leave --token out".into()).into()),
     };
     match Invitation::from_text(&text) {
@@ -154,14 +192,14 @@ fn invitation(arguments: &arguments::Enroll, behind: Option<&str>) -> Result<Opt
     }
 }
 
-fn token_file(path: &Path) -> Result<Zeroizing<String>> {
-    let file = if path == Path::new("-") {
-        io::stdin().as_fd().try_clone_to_owned().map(File::from)
-    } else {
-        File::open(path)
-    };
-    let text = file.and_then(places::read);
-    text.map_err(|error| Wrong(format!("cannot read {}: {error}", path.display())).into())
+/// At a terminal it is asked for, and what is typed is not shown.
+fn from_input(what: &str) -> Result<Zeroizing<String>> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        return secret::Source { file: None, option: "it on standard input", what: what.to_owned() }.read();
+    }
+    let text = stdin.as_fd().try_clone_to_owned().map(File::from).and_then(places::read);
+    text.map_err(|error| Wrong(format!("cannot read standard input: {error}")).into())
 }
 
 #[cfg(test)]
@@ -173,9 +211,15 @@ mod tests {
     use crate::store::Token;
 
     fn wrong(words: &[&str]) -> String {
+        wrong_with(words, "")
+    }
+
+    /// The error, with this on standard input.
+    fn wrong_with(words: &[&str], typed: &str) -> String {
         let command = arguments::Adit::try_parse_from([&["adit", "enroll"], words].concat()).unwrap().command;
         let arguments::Command::Enroll(enroll) = command else { panic!("{words:?}") };
-        let error = super::enroll(&enroll).map(drop).unwrap_err();
+        let input = |_: &str| Ok(Zeroizing::new(typed.to_owned()));
+        let error = super::enroll(&enroll, &input).map(drop).unwrap_err();
         assert!(error.is::<Wrong>(), "{error}");
         error.to_string()
     }
@@ -195,6 +239,25 @@ mod tests {
         assert!(matches!(parsed, Request::Renew { secret: Some(_), .. }));
         let parsed = Request::parse(Call::Renew, &body(None, None, None)).unwrap();
         assert!(matches!(parsed, Request::Renew { secret: None, .. }));
+    }
+
+    #[test]
+    fn a_link_or_what_is_behind_it_comes_by_standard_input() {
+        let token = Token::random().unwrap();
+        let whole = Invitation { token, authority: Some(Fingerprint::of(b"x")) }.to_text();
+        let link = format!("https://127.0.0.1:1/#{}\n", *whole);
+        // The link has an invitation: that goes before an authority of a file.
+        for words in [&["--ca", "ca.pem"][..], &["-", "--ca", "ca.pem"]] {
+            assert!(wrong_with(words, &link).contains("leave --ca out"), "{words:?}");
+        }
+        let url = "https://127.0.0.1:1";
+        for by in ["--token", "--token-file"] {
+            assert!(wrong_with(&[url, by, "-", "--ca", "ca.pem"], &whole).contains("leave --ca out"), "{by}");
+            assert!(wrong_with(&[url, by, "-"], "adit-0").contains("standard input: no invitation"), "{by}");
+            assert!(wrong_with(&[by, "-"], &link).contains("either the link or"), "{by}");
+        }
+        let told = wrong_with(&[], &whole);
+        assert!(told.contains("begins with https://") && !told.contains(&whole[10..50]), "{told}");
     }
 
     #[test]

@@ -71,12 +71,11 @@ async fn invite(client: &Client, invite: &Invite) -> Result<()> {
         serde_json::from_slice(&answer.body).context("the daemon's answer is no invitation")?;
     let link = invitation.link()?;
     let mut text = Zeroizing::new(format!(
-        "{}\n\nIt lets {} enrol for {} once, until {}, and is not shown again:\n\n    adit enroll '{}'\n",
+        "{}\n\nIt lets {} enrol for {} once, until {}, and is not shown again. This asks for it:\n\n    adit enroll\n",
         *link,
         invite.name,
         escape(&invitation.tunnel),
         when(invitation.until),
-        *link
     ));
     if invitation.authority.is_none() {
         text.push_str("\nThe gateway is to be known by a public authority; if it is not, also give its own by --ca FILE.\n");

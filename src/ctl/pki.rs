@@ -2,7 +2,7 @@
 
 pub mod arguments;
 mod list;
-mod secret;
+pub(crate) mod secret;
 
 use std::fmt::Display;
 use std::io::Write;

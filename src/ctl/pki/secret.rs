@@ -12,18 +12,18 @@ use zeroize::Zeroizing;
 const LONGEST: usize = 1_024;
 
 /// Where a secret comes from.
-pub(super) struct Source<'a> {
+pub(crate) struct Source<'a> {
     /// A file, if one was named.
-    pub(super) file: Option<&'a Path>,
+    pub(crate) file: Option<&'a Path>,
     /// The option that names one.
-    pub(super) option: &'static str,
+    pub(crate) option: &'static str,
     /// What it is, for the prompt.
-    pub(super) what: String,
+    pub(crate) what: String,
 }
 
 impl Source<'_> {
     /// Reads a secret that exists.
-    pub(super) fn read(&self) -> Result<Zeroizing<String>> {
+    pub(crate) fn read(&self) -> Result<Zeroizing<String>> {
         match self.file {
             Some(path) => from_file(path),
             None => Terminal::open(self)?.ask(&self.what),
@@ -31,7 +31,7 @@ impl Source<'_> {
     }
 
     /// Reads a secret that is new: typed twice.
-    pub(super) fn choose(&self) -> Result<Zeroizing<String>> {
+    pub(crate) fn choose(&self) -> Result<Zeroizing<String>> {
         let Some(path) = self.file else {
             let mut terminal = Terminal::open(self)?;
             let once = terminal.ask(&format!("new {}", self.what))?;
