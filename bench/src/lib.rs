@@ -10,8 +10,8 @@
 pub mod alone;
 pub mod crowd;
 pub mod forward;
-pub mod tls;
 pub mod leases;
+pub mod tls;
 
 mod load;
 mod message;
