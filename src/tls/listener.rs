@@ -128,9 +128,17 @@ impl Listener {
         &self.counters
     }
 
-    /// Accepts what has come and nothing more. What is there may end by itself, for at most `patience`.
+    /// Accepts what has come and nothing more. What is there may end by itself, for at most `patience`: what was given less
+    /// before gets no more.
     pub fn drain(&self, patience: Duration) {
-        self.drain.send_replace(Some(Instant::now() + patience));
+        let until = Instant::now() + patience;
+        self.drain.send_if_modified(|drain| {
+            let sooner = drain.is_none_or(|before| until < before);
+            if sooner {
+                *drain = Some(until);
+            }
+            sooner
+        });
     }
 
     /// Whether it has drained.
@@ -151,7 +159,7 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.drain.send_replace(Some(Instant::now()));
+        self.drain(Duration::ZERO);
     }
 }
 
@@ -205,13 +213,15 @@ async fn work(
         // It ends when draining begins.
         let _ = task.await;
     }
-    let Ok(until) = draining.wait_for(Option::is_some).await.map(|until| *until) else { return };
-    let gone = async {
-        while crowd.open.get() > 0 {
-            crowd.left.notified().await;
+    while crowd.open.get() > 0 {
+        let until = draining.borrow_and_update().unwrap_or_else(Instant::now);
+        tokio::select! {
+            () = crowd.left.notified() => {}
+            () = tokio::time::sleep_until(until) => return,
+            // It may be sooner by now.
+            changed = draining.changed() => if changed.is_err() { return },
         }
-    };
-    let _ = tokio::time::timeout_at(until.unwrap_or_else(Instant::now), gone).await;
+    }
 }
 
 /// Lets connections in.

@@ -449,3 +449,22 @@ fn a_ticket_resumes_tls_1_3_and_there_is_none_before() {
         assert_eq!((counters.full.get(), counters.resumed.get()), (2 - resumed, resumed));
     }
 }
+
+#[test]
+fn a_drain_can_be_shortened_and_not_lengthened() {
+    for patience in [[600_000, 100], [100, 600_000]] {
+        let setup = setup(GCM13, &settings(), |_| {});
+        let mut waits = setup.tcp();
+        setup.until(|setup| setup.listener.counters()[0].accepted.get() == 1);
+        for milliseconds in patience {
+            setup.listener.drain(Duration::from_millis(milliseconds));
+            // The thread has seen it.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        waits.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        assert!(
+            !waits.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
+            "{patience:?}"
+        );
+    }
+}
