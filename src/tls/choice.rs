@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
+use tokio::sync::watch;
 
 use super::access_log::AccessLog;
 use super::counters::Failure;
@@ -136,6 +137,11 @@ pub trait Route: Send + Sync + 'static {
         None
     }
 
+    /// Turns true when the configuration has another in its place: connections with requests end then, once they may.
+    fn replaced(&self) -> Option<watch::Receiver<bool>> {
+        None
+    }
+
     /// How long things may take.
     fn timeouts(&self) -> Timeouts {
         Timeouts::default()
@@ -181,7 +187,7 @@ pub enum BackendEvent<'a> {
     Connected,
     /// It did not.
     Refused,
-    /// It did not in time.
+    /// It did not in time, or did not answer a request in time.
     TimedOut,
     /// The connection is over. Comes once for each [`Connected`](Self::Connected).
     Closed {

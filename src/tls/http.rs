@@ -1,11 +1,11 @@
 //! HTTP inside of TLS: HTTP/1.1 and HTTP/2 from clients, HTTP/1.1 or HTTP/2 in clear to backends.
 //!
 //! hyper reads what clients say and writes what backends get: nothing is passed on that was not understood, so a backend
-//! sees whole requests in one form only. What could be understood in two ways is refused ([`request`]), what is for one hop
-//! alone goes no further and what only we may say nobody else says ([`headers`]).
+//! sees whole requests in one form only. What could be understood in two ways is refused (`request`), what is for one hop
+//! alone goes no further and what only we may say nobody else says (`headers`).
 //!
-//! A connection runs on the thread that accepted it ([`client`]), and so do those to backends, which are kept for the next
-//! request ([`backend`]). Bodies go through as they come ([`body`]).
+//! A connection runs on the thread that accepted it (`client`), and so do those to backends, which are kept for the next
+//! request (`backend`). Bodies go through as they come (`body`).
 
 mod activity;
 mod backend;
@@ -18,6 +18,7 @@ mod headers;
 mod plain;
 mod request;
 pub mod settings;
+mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -32,6 +32,8 @@ pub(super) struct Activity {
     refused: Cell<bool>,
     /// Many requests share the connection.
     http2: Cell<bool>,
+    /// When something came last, over HTTP/2.
+    heard: Cell<Instant>,
 }
 
 /// How long the phases of a connection may take.
@@ -69,6 +71,7 @@ impl Activity {
             left: Cell::new(0),
             refused: Cell::new(false),
             http2: Cell::new(false),
+            heard: Cell::new(Instant::now()),
             abuse: Notify::new(),
         }
     }
@@ -83,8 +86,16 @@ impl Activity {
         self.http2.set(true);
     }
 
+    /// When something came last, over HTTP/2.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard.get()
+    }
+
     pub(super) fn receive(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
+        if self.http2.get() {
+            self.heard.set(Instant::now());
+        }
         // Over HTTP/2 what comes between requests may be anything; without a request it is idle.
         let begins = !self.http2.get() || self.requests.get() == 0;
         if bytes > 0 && begins && self.running.get() == 0 && self.head.get().is_none() {
@@ -101,6 +112,11 @@ impl Activity {
         if self.stalled.get().is_none() {
             self.stalled.set(Some(Instant::now()));
         }
+    }
+
+    /// Whether that is so.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.get().is_some()
     }
 
     /// It took something.
@@ -143,6 +159,11 @@ impl Activity {
     pub(super) fn end(&self) {
         self.running.set(self.running.get().saturating_sub(1));
         self.moved.set(Instant::now());
+    }
+
+    /// Whether a request is being answered.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.get() > 0
     }
 
     /// Whether there is no request, nor the beginning of one.

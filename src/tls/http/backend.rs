@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::activity::Activity;
 use super::body::RequestBody;
-use super::executor::Local;
 use super::settings::Rules;
+use super::shared::{Shared, Slot};
 use super::stream::Stream;
 use crate::tls::buffers::Pool;
 use crate::tls::choice::{Backend, BackendEvent, Route};
@@ -60,7 +60,7 @@ struct Single {
 /// A connection that is used.
 enum Connection {
     Single(Single),
-    Shared(http2::SendRequest<RequestBody>),
+    Shared(http2::SendRequest<RequestBody>, Slot),
 }
 
 /// Connections by rules and backend: after a reload they are others.
@@ -70,7 +70,8 @@ type Key = (usize, usize);
 struct Kept {
     /// The last that came back is the first that is used.
     single: Vec<(Single, Instant)>,
-    shared: Option<http2::SendRequest<RequestBody>>,
+    /// The first that has room is used.
+    shared: Vec<Shared>,
     /// The rules have to stay, or others could have their place.
     rules: Option<Arc<Rules>>,
 }
@@ -85,6 +86,7 @@ pub(super) struct Backends {
 /// The right to use a connection; when it is given up, the next may.
 pub(super) struct Lease {
     single: Option<Single>,
+    _slot: Option<Slot>,
     key: Key,
     rules: Arc<Rules>,
     backends: Rc<Backends>,
@@ -127,6 +129,17 @@ pub(super) struct Unanswered {
     pub(super) reused: bool,
     /// It ended without a word, as it does when a backend closes it.
     pub(super) silent: bool,
+    /// It was not processed, as the backend says: it does no harm to ask again (RFC 9113, section 8.7).
+    pub(super) refused: Option<Refused>,
+}
+
+/// What of a backend's connection does not take a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Refused {
+    /// The stream.
+    Stream,
+    /// All of it: it ends.
+    Ending,
 }
 
 impl Backends {
@@ -142,10 +155,11 @@ impl Backends {
     fn kept(&self, key: Key) -> Option<Connection> {
         let mut all = self.kept.borrow_mut();
         let kept = all.get_mut(&key)?;
-        if let Some(shared) = kept.shared.as_ref().filter(|shared| !shared.is_closed()) {
-            return Some(Connection::Shared(shared.clone()));
+        kept.shared.retain(|shared| !shared.is_over());
+        let free = kept.shared.iter().find_map(|shared| Some((shared, shared.slot()?)));
+        if let Some((shared, slot)) = free {
+            return Some(Connection::Shared(shared.sender.clone(), slot));
         }
-        kept.shared = None;
         kept.single.retain(|(single, _)| !single.sender.is_closed());
         let at = kept.single.iter().rposition(|(single, _)| single.sender.is_ready())?;
         Some(Connection::Single(kept.single.remove(at).0))
@@ -164,11 +178,11 @@ impl Backends {
         kept.single.push((single, Instant::now()));
     }
 
-    fn share(self: &Rc<Self>, key: Key, rules: &Arc<Rules>, shared: &http2::SendRequest<RequestBody>) {
+    fn share(self: &Rc<Self>, key: Key, rules: &Arc<Rules>, shared: Shared) {
         let mut all = self.kept.borrow_mut();
         let kept = all.entry(key).or_default();
         kept.rules.get_or_insert_with(|| rules.clone());
-        kept.shared = Some(shared.clone());
+        kept.shared.push(shared);
     }
 
     /// Lets go of what was kept for long, from now on.
@@ -186,8 +200,9 @@ impl Backends {
                         .retain(|(single, since)| since.elapsed() < KEPT && !single.sender.is_closed());
                     // Of rules that are gone nobody asks any more.
                     let wanted = kept.rules.as_ref().is_some_and(|rules| Arc::strong_count(rules) > 1);
-                    kept.shared.take_if(|shared| shared.is_closed() || !wanted);
-                    !kept.single.is_empty() || kept.shared.is_some()
+                    let rests = |shared: &Shared| shared.idle().is_some_and(|idle| idle >= KEPT);
+                    kept.shared.retain(|shared| wanted && !shared.is_over() && !rests(shared));
+                    !kept.single.is_empty() || !kept.shared.is_empty()
                 });
             }
         });
@@ -206,7 +221,7 @@ impl Backends {
         let key = Self::key(rules, backend);
         match self.kept(key) {
             Some(connection) => self.send(connection, key, rules, request, true).await,
-            None => Err(Unanswered { unsent: Some(request), reused: false, silent: true }),
+            None => Err(Unanswered { unsent: Some(request), reused: false, silent: true, refused: None }),
         }
     }
 
@@ -222,7 +237,7 @@ impl Backends {
     ) -> Result<Result<Answer, Unanswered>, (Request<RequestBody>, bool)> {
         let key = Self::key(rules, backend);
         self.sweep();
-        let made = timeout(route.timeouts().connect, self.establish(backend, route, rules)).await;
+        let made = timeout(route.timeouts().connect, self.establish(backend, route, (rules, key))).await;
         let connection = match made {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -236,9 +251,6 @@ impl Backends {
                 return Err((request, true));
             }
         };
-        if let Connection::Shared(shared) = &connection {
-            self.share(key, rules, shared);
-        }
         Ok(self.send(connection, key, rules, request, false).await)
     }
 
@@ -246,7 +258,7 @@ impl Backends {
         self: &Rc<Self>,
         backend: &Backend,
         route: &Arc<dyn Route>,
-        rules: &Arc<Rules>,
+        (rules, key): (&Arc<Rules>, Key),
     ) -> io::Result<Connection> {
         let protocol: &[u8] = if rules.settings.backend_http2 { b"h2" } else { b"http/1.1" };
         let tls = route.tls(backend, Some(protocol)).map_err(io::Error::other)?;
@@ -255,15 +267,14 @@ impl Backends {
         let activity = Rc::new(Activity::new());
         let (route, backend) = (route.clone(), backend.clone());
         let open = Open { route, backend, activity: activity.clone() };
-        let stream = Stream::of_backend(socket, self.pool.clone(), activity, open);
+        let patience = open.route.timeouts().connect;
+        let stream = Stream::of_backend(socket, self.pool.clone(), activity.clone(), open);
         if rules.settings.backend_http2 {
-            let (sender, connection) =
-                http2::Builder::new(Local).handshake(stream).await.map_err(io::Error::other)?;
-            spawn_local(async move {
-                // Requests are told themselves.
-                let _ = connection.await;
-            });
-            return Ok(Connection::Shared(sender));
+            let shared = Shared::begin(stream, activity, patience).await.map_err(io::Error::other)?;
+            let slot = shared.slot().ok_or(io::ErrorKind::ConnectionAborted)?;
+            let sender = shared.sender.clone();
+            self.share(key, rules, shared);
+            return Ok(Connection::Shared(sender, slot));
         }
         let mut builder = http1::Builder::new();
         builder.max_header_size(HEAD);
@@ -296,21 +307,43 @@ impl Backends {
             let error = error.into_error();
             let silent =
                 error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(&error);
-            Unanswered { unsent, reused, silent }
+            Unanswered { unsent, reused, silent, refused: refused(&error) }
         };
         match connection {
-            Connection::Shared(mut shared) => {
-                let response = shared.try_send_request(request).await.map_err(unanswered)?;
-                Ok(Answer { response, lease: None, upgraded })
+            Connection::Shared(mut sender, slot) => {
+                request.body().goes(Some(slot.load().clone()));
+                let response = sender.try_send_request(request).await.map_err(|error| {
+                    let failed = unanswered(error);
+                    if failed.refused == Some(Refused::Ending) {
+                        slot.load().fail();
+                    }
+                    failed
+                })?;
+                let (rules, backends) = (rules.clone(), self.clone());
+                let lease = Lease { single: None, _slot: Some(slot), key, rules, backends };
+                Ok(Answer { response, lease: Some(lease), upgraded })
             }
             Connection::Single(mut single) => {
+                request.body().goes(None);
                 single.upgrade.replace(Some(wanted));
                 let response = single.sender.try_send_request(request).await.map_err(unanswered)?;
-                let lease = Lease { single: Some(single), key, rules: rules.clone(), backends: self.clone() };
+                let (rules, backends) = (rules.clone(), self.clone());
+                let lease = Lease { single: Some(single), _slot: None, key, rules, backends };
                 Ok(Answer { response, lease: Some(lease), upgraded })
             }
         }
     }
+}
+
+/// Whether a backend says that it did not process a request.
+fn refused(error: &hyper::Error) -> Option<Refused> {
+    let error = std::error::Error::source(error)?.downcast_ref::<h2::Error>()?;
+    // Streams that a backend took end otherwise, if their connection does.
+    if error.is_go_away() && error.is_remote() {
+        return Some(Refused::Ending);
+    }
+    let stream = error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    stream.then_some(Refused::Stream)
 }
 
 /// Whether a connection was reset, or its other end was gone already.

@@ -13,8 +13,14 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
 use super::backend::Lease;
+use super::executor::Held;
 use super::headers;
 use super::settings::Rules;
+use super::shared::Load;
+
+/// Most bytes of an answer that are handed over at once where a client's window may be small: who takes that many in time is
+/// slow, and no more.
+const PIECE: usize = 16_384;
 
 /// Why a body did not pass.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -37,6 +43,8 @@ pub(super) struct Progress {
     pub(super) moved: Cell<Instant>,
     /// Why it goes no further.
     pub(super) fault: Cell<Option<Fault>>,
+    /// Which shared connection it went to.
+    pub(super) via: RefCell<Option<Rc<Load>>>,
 }
 
 /// A request's body on its way to the backend.
@@ -60,7 +68,8 @@ impl RequestBody {
         patience: Duration,
         activity: Rc<Activity>,
     ) -> (Self, Rc<Progress>) {
-        let progress = Rc::new(Progress { moved: Cell::new(Instant::now()), fault: Cell::new(None) });
+        let (moved, fault) = (Cell::new(Instant::now()), Cell::new(None));
+        let progress = Rc::new(Progress { moved, fault, via: RefCell::new(None) });
         let shown = progress.clone();
         (
             Self {
@@ -80,6 +89,11 @@ impl RequestBody {
     pub(super) fn empty(progress: &Rc<Progress>) -> Self {
         let (progress, patience) = (progress.clone(), Duration::ZERO);
         Self { incoming: None, progress, activity: None, rules: None, room: None, patience, timer: None }
+    }
+
+    /// It goes to a connection of its own, or to this one.
+    pub(super) fn goes(&self, via: Option<Rc<Load>>) {
+        self.progress.via.replace(via);
     }
 
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
@@ -175,6 +189,8 @@ impl Drop for Running {
 pub(super) struct ResponseBody {
     content: Content,
     running: Option<Running>,
+    /// Over HTTP/2 the client may not take it.
+    held: Option<Rc<Held>>,
 }
 
 enum Content {
@@ -183,6 +199,8 @@ enum Content {
     /// The backend's.
     Passed {
         incoming: Incoming,
+        /// What came of it, and was not asked for yet.
+        rest: Bytes,
         /// The connection goes back when all came.
         lease: RefCell<Option<Lease>>,
     },
@@ -191,11 +209,15 @@ enum Content {
 impl ResponseBody {
     pub(super) fn text(text: impl Into<Bytes>) -> Self {
         let text = text.into();
-        Self { content: Content::Text(Some(text).filter(|text| !text.is_empty())), running: None }
+        Self::new(Content::Text(Some(text).filter(|text| !text.is_empty())))
     }
 
     pub(super) fn passed(incoming: Incoming, lease: Option<Lease>) -> Self {
-        Self { content: Content::Passed { incoming, lease: RefCell::new(lease) }, running: None }
+        Self::new(Content::Passed { incoming, rest: Bytes::new(), lease: RefCell::new(lease) })
+    }
+
+    fn new(content: Content) -> Self {
+        Self { content, running: None, held: Held::current() }
     }
 
     /// The request is over when all of this was taken, or is not wanted any more.
@@ -203,6 +225,11 @@ impl ResponseBody {
         self.running = Some(running);
         self
     }
+}
+
+/// What is handed over of it.
+fn piece(rest: &mut Bytes) -> Bytes {
+    rest.split_to(rest.len().min(PIECE))
 }
 
 impl fmt::Debug for ResponseBody {
@@ -219,16 +246,32 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(held) = &self.held {
+            held.ask();
+        }
+        let pieces = self.held.is_some();
         let frame = match &mut self.content {
             Content::Text(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Content::Passed { incoming, lease } => {
-                let frame = ready!(Pin::new(incoming).poll_frame(cx));
-                if frame.is_none() {
-                    lease.take();
+            Content::Passed { rest, .. } if !rest.is_empty() => Some(Ok(Frame::data(piece(rest)))),
+            Content::Passed { incoming, lease, rest } => {
+                match ready!(Pin::new(incoming).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+                    None => {
+                        lease.take();
+                        None
+                    }
+                    Some(Ok(Ok(data))) if pieces => {
+                        *rest = data;
+                        Some(Ok(Frame::data(piece(rest))))
+                    }
+                    Some(Ok(Ok(data))) => Some(Ok(Frame::data(data))),
+                    Some(Ok(Err(trailers))) => Some(Ok(trailers)),
+                    Some(Err(error)) => Some(Err(error)),
                 }
-                frame
             }
         };
+        if let (Some(held), Some(_)) = (&self.held, &frame) {
+            held.hand_over();
+        }
         match (&frame, &self.running) {
             (Some(_), Some(running)) => running.activity.pass(),
             (None, Some(_)) => self.running = None,
@@ -240,14 +283,21 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.content {
             Content::Text(text) => text.is_none(),
-            Content::Passed { incoming, .. } => incoming.is_end_stream(),
+            Content::Passed { incoming, rest, .. } => rest.is_empty() && incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.content {
             Content::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-            Content::Passed { incoming, .. } => incoming.size_hint(),
+            Content::Passed { incoming, rest, .. } => {
+                let (mut hint, rest) = (incoming.size_hint(), rest.len() as u64);
+                if let Some(upper) = hint.upper() {
+                    hint.set_upper(upper.saturating_add(rest));
+                }
+                hint.set_lower(hint.lower().saturating_add(rest));
+                hint
+            }
         }
     }
 }

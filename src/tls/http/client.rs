@@ -1,6 +1,6 @@
 //! One connection of a client in HTTP mode, from the end of its handshake to the end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use super::Thread;
 use super::activity::{Activity, Limits, Overdue};
 use super::backend::{Lease, Upgraded};
 use super::body::ResponseBody;
-use super::executor::Local;
+use super::executor::Streams;
 use super::forward::answer;
 use super::settings::Rules;
 use super::stream::Stream;
@@ -67,6 +67,8 @@ pub(in crate::tls) struct Client {
     pub(super) identity: Option<HeaderValue>,
     /// What goes on.
     pub(super) activity: Rc<Activity>,
+    /// The next answer is the last.
+    pub(super) parting: Cell<bool>,
     /// What follows the last request, if that was an upgrade.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
 }
@@ -121,6 +123,7 @@ impl Client {
             sni: about.hello.server_name().map(str::to_owned),
             identity: certificate.and_then(Identity::of).as_ref().and_then(told),
             activity: Rc::new(Activity::new()),
+            parting: Cell::new(false),
             tunnel: RefCell::new(None),
         }
     }
@@ -158,7 +161,8 @@ impl Client {
                 biased;
                 ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => break Some(ended),
                 order = watch.next() => match order {
-                    Order::End => Pin::new(&mut connection).graceful_shutdown(),
+                    Order::Last if !self.activity.is_running() => self.parting.set(true),
+                    Order::End | Order::Last => Pin::new(&mut connection).graceful_shutdown(),
                     Order::Break => break None,
                 },
             }
@@ -187,7 +191,8 @@ impl Client {
     async fn http2(self: &Rc<Self>, stream: Stream, watch: &mut Watch) -> Option<Failure> {
         let settings = &self.rules.settings;
         self.activity.share();
-        let mut builder = http2::Builder::new(Local);
+        let streams = Streams { activity: self.activity.clone(), limit: settings.body_timeout };
+        let mut builder = http2::Builder::new(streams);
         builder
             .max_concurrent_streams(settings.streams)
             .max_header_list_size(settings.header_bytes)
@@ -205,11 +210,12 @@ impl Client {
                     return ended.err().filter(|_| !self.activity.is_idle()).map(|_| Failure::Truncated);
                 }
                 order = watch.next() => match order {
-                    Order::End if ending.is_none() => {
+                    Order::End | Order::Last if ending.is_none() => {
                         connection.as_mut().graceful_shutdown();
                         ending = Some(Instant::now());
                     }
                     // It was told to end, has no request, and does not go.
+                    Order::Last => {}
                     Order::End if ending.is_some_and(|since| since.elapsed() < settings.header_timeout) => {}
                     Order::End | Order::Break => return Some(Failure::Idle),
                 },
@@ -271,6 +277,8 @@ fn told(identity: &Identity) -> Option<HeaderValue> {
 enum Order {
     /// It may end what it has, and take nothing more.
     End,
+    /// The same, but a request may be on its way on HTTP/1.1: the next answer is the last.
+    Last,
     /// It is over.
     Break,
 }
@@ -280,7 +288,27 @@ struct Watch {
     activity: Rc<Activity>,
     limits: Limits,
     draining: watch::Receiver<Option<Instant>>,
+    /// Turns true when the route is another's by now.
+    replaced: Option<watch::Receiver<bool>>,
     told: bool,
+}
+
+/// Waits until a listener ends, or a route is replaced: which of them.
+async fn ends(
+    draining: &mut watch::Receiver<Option<Instant>>,
+    replaced: Option<&mut watch::Receiver<bool>>,
+) -> Order {
+    let replaced = async {
+        match replaced {
+            Some(replaced) => drop(replaced.wait_for(|over| *over).await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = draining.wait_for(Option::is_some) => Order::End,
+        () = replaced => Order::Last,
+    }
 }
 
 impl Watch {
@@ -293,16 +321,18 @@ impl Watch {
             silent: client.route.timeouts().idle,
         };
         let (activity, draining) = (client.activity.clone(), client.thread.draining.clone());
-        Self { activity, limits, draining, told: false }
+        Self { activity, limits, draining, replaced: client.route.replaced(), told: false }
     }
 
     async fn next(&mut self) -> Order {
         loop {
             tokio::select! {
                 biased;
-                _ = self.draining.wait_for(Option::is_some), if !self.told => {
-                    self.told = true;
-                    return Order::End;
+                order = ends(&mut self.draining, self.replaced.as_mut()), if !self.told => {
+                    // What follows a replaced route may still be that the listener ends.
+                    self.told = matches!(order, Order::End);
+                    self.replaced = None;
+                    return order;
                 }
                 () = self.activity.abuse.notified() => return Order::Break,
                 () = sleep(self.limits.head / LOOKS) => match self.activity.overdue(&self.limits, Instant::now()) {

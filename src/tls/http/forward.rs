@@ -13,6 +13,7 @@ use super::body::{Fault, Progress, RequestBody, ResponseBody, Running};
 use super::client::{Client, Tunnel};
 use super::headers::{self, About};
 use super::request::{Authority, authority, belongs, is_websocket, judge, target};
+use crate::tls::choice::{Backend, BackendEvent};
 
 /// Answers a request.
 pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -24,6 +25,9 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
     };
     if let Some(hsts) = &client.rules.settings.hsts {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    if client.parting.get() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     running.answered(response.status());
     response.map(|body| body.ending(running))
@@ -109,25 +113,31 @@ fn merge_cookies(parts: &mut Parts) {
     }
 }
 
+/// So often a request is sent once more that backends said they did not process.
+const REFUSALS: u32 = 3;
+
 /// What can be sent once more: all of a request that has no body.
-struct Copy(Parts);
+struct Copy {
+    parts: Parts,
+    /// Also if it was heard.
+    harmless: bool,
+}
 
 impl Copy {
     fn of(request: &Request<RequestBody>) -> Option<Self> {
-        let harmless = request.method().is_idempotent() && request.body().is_end_stream();
-        harmless.then(|| {
+        request.body().is_end_stream().then(|| {
             let (mut parts, ()) = Request::new(()).into_parts();
             parts.method.clone_from(request.method());
             parts.uri.clone_from(request.uri());
             parts.version = request.version();
             parts.headers.clone_from(request.headers());
-            Self(parts)
+            Self { parts, harmless: request.method().is_idempotent() }
         })
     }
 }
 
 /// Has a request answered by a backend. It goes to another only if nothing of it was sent; or if a connection that had served
-/// others ended without a word, and it does no harm to ask twice.
+/// others ended without a word, and it does no harm to ask twice; or if a backend says that it did not process it.
 async fn send(
     client: &Rc<Client>,
     mut request: Request<RequestBody>,
@@ -135,26 +145,38 @@ async fn send(
 ) -> Result<Answer, StatusCode> {
     let (backends, rules, route) = (&client.thread.backends, &client.rules, &client.route);
     let (mut tried, mut late) = (0, false);
+    let mut refusals = 0;
     while let Some(backend) = route.backend(tried) {
         // One after the other, each of those that were kept may have ended.
         loop {
             let copy = Copy::of(&request);
-            let answer = in_time(client, progress, backends.reuse(&backend, rules, request)).await?;
+            let reusing = backends.reuse(&backend, rules, request);
+            let answer = in_time(client, (&backend, progress), reusing).await?;
             let failed = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
             let reused = failed.reused;
-            request = again(failed, copy, progress)?;
+            refusals += u32::from(failed.refused.is_some());
+            request = again(failed, copy.filter(|_| refusals <= REFUSALS), progress)?;
             if !reused {
                 break;
             }
             rules.counters.retry();
         }
+        let copy = Copy::of(&request);
         let connecting = backends.connect(&backend, (route, rules), request);
-        match in_time(client, progress, connecting).await? {
+        match in_time(client, (&backend, progress), connecting).await? {
             Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(failed)) => request = again(failed, None, progress)?,
+            Ok(Err(failed)) => {
+                refusals += u32::from(failed.refused.is_some());
+                let again_there = failed.refused.is_some() && refusals <= REFUSALS;
+                request = again(failed, copy.filter(|_| refusals <= REFUSALS), progress)?;
+                if again_there {
+                    rules.counters.retry();
+                    continue;
+                }
+            }
             Err((unsent, timed_out)) => (request, late) = (unsent, timed_out),
         }
         tried += 1;
@@ -181,7 +203,9 @@ fn again(
             Fault::Late => StatusCode::REQUEST_TIMEOUT,
             Fault::Broken => StatusCode::BAD_REQUEST,
         }),
-        (None, Some(Copy(parts))) if failed.reused && failed.silent => {
+        (None, Some(Copy { parts, harmless }))
+            if failed.refused.is_some() || harmless && failed.reused && failed.silent =>
+        {
             Ok(Request::from_parts(parts, RequestBody::empty(progress)))
         }
         (None, _) => Err(StatusCode::BAD_GATEWAY),
@@ -191,7 +215,7 @@ fn again(
 /// Waits, as long as the request itself moves and for a while after that.
 async fn in_time<T>(
     client: &Client,
-    progress: &Progress,
+    (backend, progress): (&Backend, &Progress),
     future: impl Future<Output = T>,
 ) -> Result<T, StatusCode> {
     let limit = client.rules.settings.answer_timeout;
@@ -204,6 +228,11 @@ async fn in_time<T>(
             () = sleep_until(until) => {
                 let moved = progress.moved.get() + limit;
                 if moved <= until {
+                    if let Some(via) = progress.via.take() {
+                        via.fail();
+                    }
+                    client.route.complain(backend, "no answer to a request in time");
+                    client.route.note(backend, BackendEvent::TimedOut);
                     return Err(StatusCode::GATEWAY_TIMEOUT);
                 }
                 until = moved;

@@ -2,20 +2,24 @@
 
 mod hostile;
 mod http2;
+mod peer;
 mod proper;
 mod recorder;
+mod shared;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256 as GCM13;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::{ALPN, Rules, Settings};
-use crate::tls::choice::{Backend, BackendAddress, Choice, Choose, Route};
+use crate::tls::choice::{Backend, BackendAddress, BackendEvent, Choice, Choose, Route, Timeouts};
 use crate::tls::hello::ClientHello;
 use crate::tls::listener::{self, Listener};
 use crate::tls::policy::Server;
@@ -28,6 +32,9 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 struct To {
     backends: Vec<SocketAddr>,
     rules: Arc<Rules>,
+    /// Times that a backend did not answer.
+    late: AtomicUsize,
+    replaced: watch::Sender<bool>,
 }
 
 impl Route for To {
@@ -36,8 +43,22 @@ impl Route for To {
         Some(Backend { address, id: tried })
     }
 
+    fn note(&self, _: &Backend, event: BackendEvent<'_>) {
+        if matches!(event, BackendEvent::TimedOut) {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn http(&self) -> Option<&Arc<Rules>> {
         Some(&self.rules)
+    }
+
+    fn timeouts(&self) -> Timeouts {
+        Timeouts { connect: Duration::from_secs(2), ..Timeouts::default() }
+    }
+
+    fn replaced(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.replaced.subscribe())
     }
 }
 
@@ -60,6 +81,7 @@ struct Setup {
     config: Arc<ClientConfig>,
     recorder: Recorder,
     rules: Arc<Rules>,
+    route: Arc<To>,
 }
 
 fn setup(change: impl FnOnce(&mut Settings)) -> Setup {
@@ -81,13 +103,14 @@ fn start(
     server.alpn_protocols = ALPN.map(|name| name.as_bytes().to_vec()).to_vec();
     let full_only = Arc::new(server);
     let server = Arc::new(Server { resuming: full_only.clone(), full_only });
-    let route: Arc<dyn Route> = Arc::new(To { backends, rules: rules.clone() });
-    let choose: Arc<dyn Choose> = Arc::new(Fixed(server, route));
+    let (late, replaced) = (AtomicUsize::new(0), watch::Sender::new(false));
+    let route = Arc::new(To { backends, rules: rules.clone(), late, replaced });
+    let choose: Arc<dyn Choose> = Arc::new(Fixed(server, route.clone()));
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let settings = listener::Settings { listen, threads: 1, plain, ..listener::Settings::default() };
     let listener = Listener::start(&settings, &choose).unwrap();
     let address = listener.addresses()[0];
-    Setup { listener, address, config, recorder, rules }
+    Setup { listener, address, config, recorder, rules, route }
 }
 
 impl Setup {

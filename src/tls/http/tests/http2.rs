@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 
 use super::{Setup, Stream, setup};
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const SETTINGS: u8 = 4;
+pub(super) const PING: u8 = 6;
+pub(super) const GOAWAY: u8 = 7;
+pub(super) const CONTINUATION: u8 = 9;
+pub(super) const END_STREAM: u8 = 1;
+pub(super) const END_HEADERS: u8 = 4;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
@@ -24,7 +24,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Fields as literals without an index (RFC 7541, section 6.2.2).
-fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         bytes.push(0);
@@ -37,19 +37,25 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-const PLAIN: [(&str, &str); 4] =
+pub(super) const PLAIN: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":path", "/a"), (":authority", "www.example.com")];
 
-fn connect(setup: &Setup) -> Stream {
+pub(super) fn connect(setup: &Setup) -> Stream {
+    connect_with(setup, 65_535)
+}
+
+/// The same for a client that takes so much of an answer ahead of asking for more.
+pub(super) fn connect_with(setup: &Setup, window: u32) -> Stream {
     let mut stream = setup.client("h2");
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-    stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
+    let initial = [&[0, 4][..], &window.to_be_bytes()].concat();
+    stream.write_all(&frame(SETTINGS, 0, 0, &initial)).unwrap();
     stream
 }
 
 /// What came for a request.
 #[derive(Debug, Eq, PartialEq)]
-enum Outcome {
+pub(super) enum Outcome {
     Ok,
     /// Another status.
     Refused,
@@ -59,7 +65,7 @@ enum Outcome {
     Nothing,
 }
 
-fn outcome(stream: &mut Stream, id: u32) -> Outcome {
+pub(super) fn outcome(stream: &mut Stream, id: u32) -> Outcome {
     loop {
         let mut head = [0; 9];
         if stream.read_exact(&mut head).is_err() {
@@ -337,4 +343,35 @@ fn whoever_rests_between_two_requests_may_and_is_told_when_it_was_too_long() {
     stream.flush().unwrap();
     // Without `close_notify` this were an error.
     while stream.read(&mut ping).unwrap() > 0 {}
+}
+
+#[test]
+fn an_answer_that_nobody_takes_is_given_up_and_others_are_not() {
+    let setup = setup(|settings| settings.body_timeout = Duration::from_millis(400));
+    let mut stream = connect_with(&setup, 0);
+    for id in [1, 3] {
+        stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, id, &block(&PLAIN))).unwrap();
+        if id == 3 {
+            stream.write_all(&frame(8, 0, id, &9_u32.to_be_bytes())).unwrap();
+        }
+        stream.flush().unwrap();
+        assert_eq!(outcome(&mut stream, id), Outcome::Ok);
+    }
+    assert_eq!(outcome(&mut stream, 1), Outcome::Reset);
+    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 5, &block(&PLAIN))).unwrap();
+    stream.flush().unwrap();
+    assert_eq!(outcome(&mut stream, 5), Outcome::Ok);
+}
+
+#[test]
+fn a_client_whose_route_was_replaced_ends_what_it_has_and_comes_again() {
+    let setup = setup(|_| ());
+    let mut stream = connect(&setup);
+    let fields = with(&[(2, "/silent")], &[]);
+    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&fields))).unwrap();
+    stream.flush().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    setup.route.replaced.send_replace(true);
+    assert_eq!(outcome(&mut stream, 1), Outcome::Over(0));
+    assert_eq!(outcome(&mut stream, 1), Outcome::Ok);
 }

@@ -17,7 +17,7 @@ fn nobody() -> SocketAddr {
 }
 
 /// The status of one request, and the whole of its answer.
-fn status(setup: &Setup, request: &str) -> (String, String) {
+pub(super) fn status(setup: &Setup, request: &str) -> (String, String) {
     let mut stream = setup.client("http/1.1");
     stream.write_all(request.as_bytes()).unwrap();
     stream.flush().unwrap();
@@ -183,4 +183,17 @@ fn a_listener_that_ends_lets_requests_end_and_sends_the_idle_away() {
         assert!(begun.elapsed() < Duration::from_secs(15));
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn the_answer_after_a_route_was_replaced_is_the_last() {
+    let setup = setup(|_| ());
+    let mut stream = setup.client("http/1.1");
+    stream.write_all(get("/a").as_bytes()).unwrap();
+    assert!(!ok(&mut stream).contains("close"));
+    setup.route.replaced.send_replace(true);
+    std::thread::sleep(Duration::from_millis(100));
+    stream.write_all(get("/a").as_bytes()).unwrap();
+    assert!(ok(&mut stream).contains("connection: close\r\n"));
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
 }
