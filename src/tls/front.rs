@@ -55,9 +55,16 @@ impl Front {
         Self { rules: ArcSwap::from_pointee(rules), limits: Limits::default() }
     }
 
-    /// Goes by others from now on. Connections that are there stay as they are.
+    /// Goes by others from now on. Connections that are there stay as they are, but that those in HTTP mode end once they may
+    /// if their route is another.
     pub fn replace(&self, rules: Rules) {
-        self.rules.store(Arc::new(rules));
+        let before = self.rules.swap(Arc::new(rules));
+        let now = self.rules.load();
+        for (name, route) in &before.routes {
+            if !now.routes.get(name).is_some_and(|kept| Arc::ptr_eq(kept, route)) {
+                route.retire();
+            }
+        }
     }
 
     /// Those that it goes by.
@@ -124,5 +131,29 @@ impl Choose for Front {
 impl fmt::Debug for Front {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Front").field(&self.rules.load()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::choice::Route as _;
+    use super::super::routes::Settings;
+    use super::*;
+
+    #[test]
+    fn connections_of_a_route_that_is_another_are_told_to_end_and_no_others() {
+        let bell = Arc::default();
+        let route = || Arc::new(Route::new("app", Settings::default(), &[], None, &bell));
+        let rules = |route: &Arc<Route>| {
+            let routes = BTreeMap::from([("app".to_owned(), route.clone())]);
+            Rules { routes, ..Rules::default() }
+        };
+        let (first, second) = (route(), route());
+        let front = Front::new(rules(&first));
+        let replaced = || first.replaced().is_some_and(|replaced| *replaced.borrow());
+        front.replace(rules(&first));
+        assert!(!replaced());
+        front.replace(rules(&second));
+        assert!(replaced());
     }
 }

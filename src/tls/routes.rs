@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::backend_tls::BackendTls;
 use super::choice::{self, Backend, BackendAddress, BackendEvent, Refused, Secured, Timeouts};
@@ -78,6 +78,8 @@ pub struct Route {
     turn: AtomicUsize,
     /// Rung when a name is to be looked up.
     bell: Arc<Notify>,
+    /// Whether another is in its place.
+    replaced: watch::Sender<bool>,
 }
 
 /// A [`Target`] that is followed.
@@ -126,6 +128,7 @@ impl Route {
             pool: ArcSwap::new(before.map(|before| before.pool.load_full()).unwrap_or_default()),
             turn: AtomicUsize::new(0),
             bell: bell.clone(),
+            replaced: watch::Sender::new(false),
         };
         route.refresh();
         route
@@ -135,6 +138,11 @@ impl Route {
     #[must_use]
     pub fn backends(&self) -> Vec<Arc<Upstream>> {
         self.pool.load().active.clone()
+    }
+
+    /// Another is in its place: connections in HTTP mode are told to end.
+    pub(super) fn retire(&self) {
+        self.replaced.send_replace(true);
     }
 
     /// Names of backends.
@@ -234,6 +242,10 @@ impl choice::Route for Route {
 
     fn http(&self) -> Option<&Arc<http::Rules>> {
         self.settings.http.as_ref()
+    }
+
+    fn replaced(&self) -> Option<watch::Receiver<bool>> {
+        Some(self.replaced.subscribe())
     }
 
     fn timeouts(&self) -> Timeouts {

@@ -128,14 +128,15 @@ impl Terminator {
         })
     }
 
-    /// Makes what another configuration takes. Nothing is changed yet, but that new addresses are served by the rules of
+    /// Makes what another configuration takes than the `old` one. Nothing is changed yet, but that new addresses are served by the rules of
     /// before.
     ///
     /// # Errors
     /// What failed, in words.
-    pub fn prepare(&self, config: &config::Tls) -> Result<Next, String> {
+    pub fn prepare(&self, old: &config::Tls, config: &config::Tls) -> Result<Next, String> {
         let tickets = session(&self.name, config, self.tickets.as_ref());
-        let rules = rules(&self.name, config, tickets.as_ref(), Some(&self.front.rules()), &self.bell)?;
+        let before = (&*self.front.rules(), old);
+        let rules = rules(&self.name, config, tickets.as_ref(), Some(before), &self.bell)?;
         let plain = |address: &&SocketAddr| self.plain.contains(address);
         let mut kept = config.plain.iter().filter(|address| self.listeners.contains_key(address));
         if let Some(address) = kept.find(|address| !plain(address)).or(config.listen.iter().find(plain)) {
@@ -319,7 +320,7 @@ fn rules(
     name: &str,
     config: &config::Tls,
     tickets: Option<&Session>,
-    before: Option<&Rules>,
+    before: Option<(&Rules, &config::Tls)>,
     bell: &Arc<Notify>,
 ) -> Result<Rules, String> {
     let server = |alpn: &[&str]| match config.certificates.is_empty() {
@@ -338,11 +339,17 @@ fn rules(
         accept_proxy: config.accept_proxy.clone(),
         limits: config.limits,
         handshake: Some(config.handshake),
-        access_log: access_log(name, config, before)?,
+        access_log: access_log(name, config, before.map(|(rules, _)| rules))?,
         ..Rules::default()
     };
     for (route_name, wanted) in &config.routes {
-        let old = before.and_then(|before| before.routes.get(route_name));
+        let known = before.and_then(|(rules, old)| Some((rules.routes.get(route_name)?, old)));
+        let old = known.map(|(route, _)| route);
+        if let Some((route, _)) = known.filter(|(_, old)| is_same(route_name, old, config)) {
+            add(&mut rules.by_name, wanted, route).map_err(|error| format!("{name}: {error}"))?;
+            rules.routes.insert(route_name.clone(), route.clone());
+            continue;
+        }
         let mut settings = settings(config, wanted);
         settings.http = http(config, wanted, old.map(|old| &**old));
         let route = Route::new(route_name, settings, &wanted.backends, old.map(|old| &**old), bell);
@@ -350,10 +357,25 @@ fn rules(
         add(&mut rules.by_name, wanted, &route).map_err(|error| format!("{name}: {error}"))?;
         rules.routes.insert(route_name.clone(), route);
     }
+    let made = |route: &&Arc<Route>| {
+        !before.is_some_and(|(old, _)| old.routes.get(&route.name).is_some_and(|old| Arc::ptr_eq(old, route)))
+    };
     let names = rules.routes.values().flat_map(|route| route.names().cloned());
     lookup::first(names, LOOKUP, clock::now().as_nanos());
-    rules.routes.values().for_each(|route| route.refresh());
+    // The others are looked after already.
+    rules.routes.values().filter(made).for_each(|route| route.refresh());
     Ok(rules)
+}
+
+/// Whether a route is as it was, and so is who may come and by which names: connections to it may stay then.
+fn is_same(name: &str, old: &config::Tls, new: &config::Tls) -> bool {
+    let names = |config: &config::Tls| -> Vec<_> {
+        config.routes.iter().map(|(name, route)| (name.clone(), route.sni.clone())).collect()
+    };
+    old.routes.get(name) == new.routes.get(name)
+        && old.clients == new.clients
+        && (old.timeouts, &old.alpn) == (new.timeouts, &new.alpn)
+        && names(old) == names(new)
 }
 
 /// Where connections are taken down: the log of before if it is the same.

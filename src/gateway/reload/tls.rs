@@ -17,7 +17,8 @@ impl Reload<'_> {
         }
         for name in &self.plan.tls.changed {
             if let Some(running) = self.gateway.terminators.get(name) {
-                self.next_rules.insert(name.clone(), running.prepare(&self.new.tls[name])?);
+                let next = running.prepare(&self.gateway.config.tls[name], &self.new.tls[name])?;
+                self.next_rules.insert(name.clone(), next);
             }
         }
         Ok(())
