@@ -146,7 +146,7 @@ def dns_after_all_were_killed(net, mend):
     client.take_in(profile(pair, dns="10.9.0.2"))
     client.up()
     # The one that watches first: it would be done at once.
-    watching = pair.left.host.run("pgrep", "-f", f"keep {client.name}").split()
+    watching = pair.left.host.run("pgrep", "-f", f"keep -- {client.name}").split()
     ours = [int(pid) for pid in watching if client.folder in open(f"/proc/{pid}/cmdline").read()]
     assert len(ours) == 1, ours
     os.kill(ours[0], 9)

@@ -174,6 +174,37 @@ def refusals(net):
     assert code == 0, output
 
 
+# Types a line once it is asked for, and prints all that the terminal shows.
+TYPE = """import os, pty, sys
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(sys.argv[2], sys.argv[2:])
+shown = b""
+while not shown.endswith(b": "):
+    shown += os.read(terminal, 4096)
+os.write(terminal, sys.argv[1].encode() + b"\\n")
+try:
+    while more := os.read(terminal, 4096):
+        shown += more
+except OSError:
+    pass
+sys.stdout.write(shown.decode())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+#   client: adit at a terminal ---- gateway: aditd
+@case()
+def typed(net):
+    """At a terminal the invitation is asked for and not shown."""
+    office, client = scene(net)
+    invitation = link(office, "alice")
+    command = client.command("enroll", "--name", client.name)
+    code, output = office.outside.attempt("/usr/bin/python3", "-c", TYPE, invitation, *command)
+    assert code == 0 and "alice has a lease of" in output, output
+    assert output.startswith("invitation (the whole link): ") and "#adit-" not in output, output
+
+
 #   client: adit, whose clock is wrong ---- gateway: aditd
 @case(limit=60)
 def clocks(net):
