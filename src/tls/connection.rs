@@ -38,6 +38,13 @@ pub(super) struct Shared {
     pub(super) handshake: Duration,
 }
 
+impl Shared {
+    /// How long a client may take until it is known what it wants, by the rules of the moment.
+    pub(super) fn patience(&self) -> Duration {
+        self.choose.handshake().unwrap_or(self.handshake)
+    }
+}
+
 /// A client whose handshake is done, and whose backend is there.
 struct Established {
     client: Socket,
@@ -102,8 +109,7 @@ async fn establish<S>(
         }
         greet(&mut client, guest.address(), &mut received, shared).await
     };
-    let patience = shared.choose.handshake().unwrap_or(shared.handshake);
-    let greeted = timeout(patience, greeting).await;
+    let greeted = timeout(shared.patience(), greeting).await;
     let Greeted { hello, handshake, route } = greeted.map_err(|_| Failure::HandshakeTime)??;
     drop(slot);
     let address = guest.address();

@@ -139,6 +139,9 @@ impl Counters {
     /// Counts why a connection ended.
     pub fn fail(&self, failure: &Failure) {
         self.failures[failure.index()].add(1);
+        if matches!(failure, Failure::Limit(_)) {
+            self.crowded.add(1);
+        }
     }
 
     /// Ends before the time, by name.
@@ -162,5 +165,20 @@ impl fmt::Debug for Counters {
             .field("resumed", &self.resumed.get())
             .field("failures", &self.failures().filter(|(_, count)| *count > 0).collect::<Vec<_>>())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_too_many_is_turned_away_whenever_that_is_known() {
+        let counters = Counters::default();
+        for limit in [Limit::Connections, Limit::Address, Limit::Rate] {
+            counters.fail(&limit.into());
+        }
+        counters.fail(&Failure::Left);
+        assert_eq!(counters.crowded.get(), 3);
     }
 }

@@ -295,7 +295,6 @@ impl Door {
         let mut guest = match guest {
             Ok(guest) => guest,
             Err(limit) => {
-                shared.counters.crowded.add(1);
                 shared.counters.fail(&limit.into());
                 shared.counters.ended.add(1);
                 client.abort();
@@ -306,7 +305,7 @@ impl Door {
         tokio::task::spawn_local(async move {
             if plain {
                 let parts = (shared.pool.clone(), shared.counters.clone());
-                Box::pin(http::redirect(client, &shared.choose, parts, shared.handshake)).await;
+                Box::pin(http::redirect(client, &shared.choose, parts, shared.patience())).await;
                 drop(slot);
             } else {
                 serve(client, &mut guest, &shared, slot).await;

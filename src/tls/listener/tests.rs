@@ -468,3 +468,25 @@ fn a_drain_can_be_shortened_and_not_lengthened() {
         );
     }
 }
+
+/// Waits for nobody, and serves nobody.
+struct Hasty;
+
+impl Choose for Hasty {
+    fn choose(&self, _: &ClientHello<'_>, _: SocketAddr) -> Choice {
+        Choice::Refuse(Alert::InternalError)
+    }
+
+    fn handshake(&self) -> Option<Duration> {
+        Some(Duration::from_millis(50))
+    }
+}
+
+#[test]
+fn who_comes_in_clear_and_says_nothing_is_not_waited_for_either() {
+    let choose: Arc<dyn Choose> = Arc::new(Hasty);
+    let listener = Listener::start(&Settings { plain: true, ..settings() }, &choose).unwrap();
+    let mut waits = TcpStream::connect(listener.addresses()[0]).unwrap();
+    waits.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert!(!waits.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+}
