@@ -11,6 +11,7 @@ mod file;
 mod key_file;
 mod load;
 mod mistake;
+mod naming;
 mod peer;
 mod readable;
 mod source;
@@ -36,6 +37,7 @@ pub use endpoint::Unreadable;
 pub use load::{Secret, load, parse};
 pub use macsec::Macsec;
 pub use mistake::{Errors, Mistake, Place};
+pub use naming::Naming;
 #[cfg(not(loom))]
 pub use tls::Tls;
 

@@ -35,7 +35,6 @@ pub use invitation::{Fingerprint, Invitation};
 pub use limits::Limits;
 pub use material::{Material, Paths, Stamp};
 pub use message::{Answer, Call, Gateway, LARGEST, Request};
-pub use naming::Naming;
 pub use problem::Problem;
 pub use server::{Lost, Patience, Peers, Server, Serving};
 pub use service::{Caller, Certificate, Granted, Service, Standing, Terms};

@@ -13,8 +13,7 @@ use super::endpoint::{ENDPOINT, PREFIX};
 use super::file::{Context, path};
 use super::table::{Table, Value};
 use super::unique::Unique;
-use super::{EndpointName, Wireguard};
-use crate::enrolment::Naming;
+use super::{EndpointName, Naming, Wireguard};
 
 /// `[clients.NAME]`
 #[derive(Clone, Debug, PartialEq)]

@@ -11,9 +11,9 @@ use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::marks;
-use super::naming::Naming;
 use super::problem::Problem;
 use super::service::{Certificate, Standing};
+use crate::config::Naming;
 use crate::store::Wall;
 use crate::tls::clients::Verifier;
 

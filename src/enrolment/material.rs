@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::certificates::{Judge, Presented};
 use super::invitation::Fingerprint;
 use super::marks::Revoked;
-use super::naming::Naming;
+use crate::config::Naming;
 use crate::store::Wall;
 use crate::tls::certificate::{self, Certificate, Findings, Severity};
 use crate::tls::clients::{Files, Mode, Verifier};

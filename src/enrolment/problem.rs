@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Naming;
+use crate::config::Naming;
 use crate::store::{Error, Refusal};
 
 /// Why a request was not granted.

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::clock;
+use crate::config::Naming;
 use crate::pki::{Algorithm, Authority, Key, New, Purpose, Request as Wanted, Subject};
 use crate::store::{Change, Embedded, Identity, Lease, Pool, Range, Refusal, Settings, Store, Token};
 use crate::test_folder::Folder;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::enrolment::Naming;
+use crate::config::Naming;
 
 /// A tunnel for clients, with these lines of theirs in place of what they usually have.
 fn clients(tunnel_lines: &str, lines: &[&str]) -> String {

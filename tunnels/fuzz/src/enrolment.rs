@@ -1,6 +1,7 @@
 //! What clients send to the enrolment API, and what authorities sign about them.
 
-use adit::enrolment::{Call, LARGEST, Naming, Problem, Request};
+use adit::config::Naming;
+use adit::enrolment::{Call, LARGEST, Problem, Request};
 use adit::store::{Identity, Token};
 use adit::tls::clients::{Files, Mode, Verifier};
 use adit::tls::policy::Policy;
