@@ -1,5 +1,6 @@
 """The dashboard and the alerts, asked of Debian's Prometheus that scrapes real daemons."""
 import json
+import os
 import re
 
 from cases.daemon_metrics import scene
@@ -83,9 +84,14 @@ def links(net):
 @case(limit=60)
 def tls(net):
     """Each query about TLS has an answer; a certificate that ends soon alarms."""
-    a, _ = terminator(net)
+    a, web = terminator(net)
     a.stop()
     a.config["metrics"] = {"listen": LISTEN}
+    log = f"{a.folder}/log"
+    os.mkdir(log)
+    os.chmod(log, 0o777)
+    web["access_log"] = {"file": f"{log}/access.log", "format": "json"}
+    web["route"]["app"].update(check={"every": "500ms"}, http={})
     a.start()
     server = Prometheus(a.host, net.folder)
     assert [curl(a) for _ in range(3)] == [(0, "app")] * 3
