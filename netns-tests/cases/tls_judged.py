@@ -16,6 +16,8 @@ EXPLAINED = {
     "engine_problem": (POLICIES, "told of the openssl that testssl.sh runs, which has no GOST; nothing of ours"),
     "cipher_order": (("intermediate",), "the client's order decides, as Mozilla has it: all that is offered is good, and the "
                                         "client knows whether it has AES in hardware"),
+    "HSTS": (POLICIES, "what is inside is not read here: its headers are the backend's, and that of the case has none"),
+    "security_headers": (POLICIES, "the same"),
     "cert_revocation": (POLICIES, "the case's own CA gives its certificates no CRL and no OCSP responder"),
 }
 # Severities that are no complaint.
