@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use adit::config::Naming;
 use adit::enrolment::{
-    Gateway, Lost, Material, Naming, Paths, Patience, Peers, Problem, Server, Service, Serving, Terms,
+    Gateway, Lost, Material, Paths, Patience, Peers, Problem, Server, Service, Serving, Terms,
 };
 use adit::pki::{Algorithm, AltName, Authority, Key, New, Purpose, Request, Subject, write_new};
 use adit::store::{Change, Embedded, Identity, Lease, Store, Token};
