@@ -98,7 +98,11 @@ stage_bench() {
   python3 -B bench/instructions/count.py target/instructions/release/adit-instructions "$(cargo_as_user --version)" "$@"
 }
 
-stage_release() { cargo_as_user build --release; }
+# What is released, and the flood of handshakes that a case pours over it.
+stage_release() {
+  cargo_as_user build --release
+  cargo_as_user build --release -p adit-bench --bin flood
+}
 
 stage_netns() {
   [ "$(id -u)" = 0 ] || fail "the cases make network namespaces: run them as root"

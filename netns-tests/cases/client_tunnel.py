@@ -80,6 +80,8 @@ def comes_back(net):
     for mend in ("up", "down"):
         client.up()
         client.kill()
+        # The kernel takes the device away after the process.
+        until(lambda: f" {name}:" not in pair.left.host.ip("-o link"), 3, "the end of the device")
         code, output = pair.left.host.attempt("ping", "-c1", "-W1", pair.right.inner())
         assert code and ("unreachable" in output or "No route to host" in output), f"not held back: {output}"
         assert client.status()["state"] == "left"

@@ -89,8 +89,9 @@ def reloads(net):
         done, failed, errored = map(int, counts.groups())
         assert done > 100 and failed == errored == 0, (words, running.output()[-900:])
     for version in "--http2", "--http1.1":
+        # Some 2 s of requests, one after the other.
         running = a.host.start("curl", "-sSk", version, "-o", "/dev/null", "-w", "%{http_code} %{num_connects}\n", "--resolve",
-                               f"{WWW}:443:127.0.0.1", "-m", "20", f"https://{WWW}/?[1-2000]")
+                               f"{WWW}:443:127.0.0.1", "-m", "20", "--rate", "1000/s", f"https://{WWW}/?[1-2000]")
         change(route)
         running.wait(20)
         codes = re.findall(r"^(\d{3}) (\d)$", running.output(), re.M)
