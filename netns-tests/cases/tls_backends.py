@@ -6,28 +6,9 @@ import time
 
 from lab.case import case
 from lab.etc import own
-from lab.tls import WWW, certificate, curl, terminator
+from lab.tls import BACKEND, WWW, certificate, curl, terminator
 from lab.tls_authority import Authority, key_pem, pem, public_file
 from lab.wait import until
-
-# Answers with its name; at /health with 503 as long as a file exists.
-CHECKED = """
-import http.server, os, socketserver, sys
-class Answer(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        sick = self.path == "/health" and os.path.exists(sys.argv[3])
-        body = sys.argv[2].encode()
-        self.send_response(503 if sick else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *_):
-        pass
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address, daemon_threads, request_queue_size = True, True, 128
-Server(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
-"""
 
 
 def backend_of(a, address, route="app"):
@@ -43,7 +24,7 @@ def checks(net):
     a, web = terminator(net)
     sick = {port: f"{a.folder}/sick-{port}" for port in (8081, 8082)}
     for port, file in sick.items():
-        a.host.start("python3", "-c", CHECKED, str(port), str(port), file)
+        a.host.start("python3", "-c", BACKEND, str(port), str(port), file)
     until(lambda: "8082" in a.host.run("ss", "-Htln"), 5, "the backends")
     web["route"]["app"] |= {"backend": ["127.0.0.1:8081", "127.0.0.1:8082"],
                             "check": {"every": "100ms", "timeout": "100ms", "rise": 2, "fall": 2, "http": "/health"}}
@@ -76,7 +57,7 @@ def slow_start(net):
     a, web = terminator(net)
     sick = f"{a.folder}/sick"
     for port, file in ((8081, sick), (8082, f"{sick}-never")):
-        a.host.start("python3", "-c", CHECKED, str(port), str(port), file)
+        a.host.start("python3", "-c", BACKEND, str(port), str(port), file)
     until(lambda: "8082" in a.host.run("ss", "-Htln"), 5, "the backends")
     open(sick, "w").close()
     web["route"]["app"] |= {"backend": ["127.0.0.1:8081", "127.0.0.1:8082"], "slow_start": "1h",

@@ -5,13 +5,15 @@ from lab.daemon import Daemon
 from lab.wait import until
 
 WWW, OTHER = "www.example.com", "mail.example.net"
+# Answers with its name; at /health with 503 as long as a file exists, if one is named.
 BACKEND = """
-import http.server, socketserver, sys
+import http.server, os, socketserver, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        sick = self.path == "/health" and any(map(os.path.exists, sys.argv[3:]))
         body = sys.argv[2].encode()
-        self.send_response(200)
+        self.send_response(503 if sick else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
