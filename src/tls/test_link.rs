@@ -9,6 +9,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Suppor
 
 use super::channel::Channel;
 use super::handshake::Handshake;
+use super::record::CONTENT;
 
 /// The server's name.
 pub(super) const NAME: &str = "www.example.com";
@@ -60,6 +61,18 @@ pub(super) fn show(client: &mut ClientConnection, mut bytes: &[u8]) -> Result<()
         client.process_new_packets()?;
     }
     Ok(())
+}
+
+/// `data` in records, as they are sent to the client.
+pub(super) fn sealed(channel: &mut Channel, data: &[u8]) -> Vec<u8> {
+    let (head, tail) = channel.room();
+    let mut slots = vec![0; data.len().div_ceil(CONTENT) * (head + CONTENT + tail)];
+    for (slot, part) in slots.chunks_mut(head + CONTENT + tail).zip(data.chunks(CONTENT)) {
+        slot[head..head + part.len()].copy_from_slice(part);
+    }
+    let length = channel.seal(&mut slots, data.len()).unwrap();
+    slots.truncate(length);
+    slots
 }
 
 /// Both sides after their handshake. What the client sends goes `step` bytes at a time.

@@ -13,7 +13,7 @@ use rustls::{ClientConnection, SupportedCipherSuite};
 
 use super::*;
 use crate::tls::record::HEADER;
-use crate::tls::test_link::{linked, sent, show};
+use crate::tls::test_link::{linked, sealed, sent, show};
 
 /// What one side does.
 #[derive(Clone, Copy, Debug)]
@@ -133,17 +133,6 @@ fn say(client: &mut ClientConnection, data: &[u8]) -> Vec<u8> {
         bytes.extend(sent(client));
     }
     bytes
-}
-
-fn sealed(channel: &mut Channel, data: &[u8]) -> Vec<u8> {
-    let (head, tail) = channel.room();
-    let mut slots = vec![0; data.len().div_ceil(CONTENT) * (head + CONTENT + tail)];
-    for (slot, part) in slots.chunks_mut(head + CONTENT + tail).zip(data.chunks(CONTENT)) {
-        slot[head..head + part.len()].copy_from_slice(part);
-    }
-    let length = channel.seal(&mut slots, data.len()).unwrap();
-    slots.truncate(length);
-    slots
 }
 
 /// What a client reads of these bytes until it has had enough of them.

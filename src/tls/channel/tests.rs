@@ -9,22 +9,10 @@ use rustls::crypto::aws_lc_rs::cipher_suite::{
 };
 
 use super::*;
-use crate::tls::test_link::{linked, sent, show};
+use crate::tls::test_link::{linked, sealed, sent, show};
 
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8).collect()
-}
-
-/// `data` in records as they are sent.
-fn seal(channel: &mut Channel, data: &[u8]) -> Vec<u8> {
-    let (head, tail) = channel.room();
-    let mut slots = vec![0; data.len().div_ceil(CONTENT) * (head + CONTENT + tail)];
-    for (slot, content) in slots.chunks_mut(head + CONTENT + tail).zip(data.chunks(CONTENT)) {
-        slot[head..head + content.len()].copy_from_slice(content);
-    }
-    let length = channel.seal(&mut slots, data.len()).unwrap();
-    slots.truncate(length);
-    slots
 }
 
 /// What a client reads in `bytes`, which come in pieces: it keeps no more than a record.
@@ -50,7 +38,7 @@ fn every_suite_reads_and_writes_as_rustls_does() {
         let (mut client, mut channel) = linked(*suite, usize::MAX);
         for length in [1, 100, CONTENT, 40_000] {
             let data = pattern(length);
-            assert_eq!(heard(&mut client, &seal(&mut channel, &data)), data, "{suite:?}");
+            assert_eq!(heard(&mut client, &sealed(&mut channel, &data)), data, "{suite:?}");
 
             let mut bytes = say(&mut client, &data);
             let opened = channel.open(&mut bytes).unwrap();
@@ -147,7 +135,7 @@ fn a_new_key_that_the_client_asks_for_comes_before_the_next_data() {
         let length = channel.renew(&mut record).unwrap();
         assert!(!channel.wants_update());
         show(&mut client, &record[..length]).unwrap();
-        assert_eq!(heard(&mut client, &seal(&mut channel, b"too")), b"too");
+        assert_eq!(heard(&mut client, &sealed(&mut channel, b"too")), b"too");
     }
 }
 
@@ -162,7 +150,7 @@ fn a_key_is_changed_before_it_is_used_up() {
             channel.sealing.limit_to(100);
             show(&mut client, &record[..length]).unwrap();
         }
-        assert_eq!(heard(&mut client, &seal(&mut channel, b"x")), b"x", "round {round}");
+        assert_eq!(heard(&mut client, &sealed(&mut channel, b"x")), b"x", "round {round}");
     }
 }
 
