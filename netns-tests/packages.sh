@@ -8,7 +8,8 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 # Where each program, or file that is none, comes from on Debian.
 declare -A package_of=(
-  [python3]=python3 [ip]=iproute2 [ping]=iputils-ping [ethtool]=ethtool [iperf3]=iperf3 [tcpdump]=tcpdump [nft]=nftables
+  [python3]=python3 [ip]=iproute2 [ping]=iputils-ping [fping]=fping [ethtool]=ethtool [iperf3]=iperf3
+  [tcpdump]=tcpdump [nft]=nftables
   [wg]=wireguard-tools [wg-quick]=wireguard-tools [wireguard-go]=wireguard-go [qemu-system-x86_64]=qemu-system-x86
   [cc]=gcc [make]=make [valgrind]=valgrind [dnsmasq]=dnsmasq-base
   [faketime]=faketime [dbus-daemon]=dbus-daemon [setpriv]=util-linux

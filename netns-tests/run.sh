@@ -31,7 +31,7 @@ sslyze=sslyze==6.3.1
 peers=(boringtun-cli@0.7.1 gotatun-cli@0.10.2)
 
 stage_setup() {
-  install_missing python3 cc make ip ping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64 valgrind dnsmasq
+  install_missing python3 cc make ip ping fping ethtool iperf3 tcpdump nft wg wg-quick wireguard-go qemu-system-x86_64 valgrind dnsmasq
   install_missing curl openssl testssl slowhttptest
   # A client with a wrong clock, one that is not root's, and what stands for systemd-resolved.
   install_missing faketime setpriv dbus-daemon /usr/lib/python3/dist-packages/{dbus,gi}

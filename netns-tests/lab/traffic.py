@@ -13,13 +13,17 @@ PORT = 5201
 
 
 def ping(host, address, count=3, size=56, interval=0.02, fragment=True, source=None, wait=2):
-    """Sends echo requests; how many were answered. `wait` is seconds for the last answer."""
-    words = ["ping", "-n", "-q", "-c", count, "-i", interval, "-s", size, "-W", wait]
-    words += [] if fragment else ["-M", "do"]
-    words += ["-I", source] if source else []
+    """Sends echo requests; how many were answered, each within `wait` seconds. `source` is an address or a device.
+
+    Of fping: ping itself waits no longer than two round trips for the last answer once it has had one, which beside other
+    cases is too short.
+    """
+    words = ["fping", "-q", "-c", count, "-p", max(1, round(interval * 1000)), "-t", round(wait * 1000), "-b", size]
+    words += [] if fragment else ["-M"]
+    words += ["-S" if "." in source or ":" in source else "-I", source] if source else []
     limit = count * interval + wait + 10
     _, output = host.attempt(*words, address, timeout=limit)
-    found = re.search(r"(\d+) received", output)
+    found = re.search(r"xmt/rcv/%loss = \d+/(\d+)/", output)
     return int(found[1]) if found else 0
 
 
