@@ -84,7 +84,7 @@ def wall_clock_jumps(net, device):
     handshake = a.peer_state(b).handshake
     server = a.host.start("iperf3", "-s", "-1", "--forceflush")
     server.wait_output("Server listening", 5)
-    client = b.host.start("iperf3", "-c", a.inner(), "-t", "3", "--forceflush")
+    client = b.host.start("iperf3", "-c", a.inner(), "-t", "3", "-b", "20M", "--forceflush")
     time.sleep(0.5)
     for hours in (5, -5, 100, 0):
         set_clock(b.host, hours * HOUR)
