@@ -34,8 +34,8 @@ def opens_the_wire(net, how):
     arrived, marker = Raw(link.y, "lan"), Marker("to be read by who has the log")
     marker.send(link.x, "10.8.0.2")
     assert ping(link.x, "10.8.0.2", count=10, size=400) == 10
-    watch.stop()
     arrived.stop()
+    watch.stop()
 
     logged = key_log.read(path)
     assert {one["suite"] for one in logged} == {suite} and {one["name"] for one in logged} == {NAME}

@@ -1,4 +1,5 @@
 """What crosses a link, by a packet socket in its namespace; and captures in files, read with nothing but Python."""
+import math
 import socket
 import struct
 import threading
@@ -16,7 +17,7 @@ class Capture:
     """Every frame on one link, both directions, from its making until stop(). `link_header` is 0 on a TUN."""
 
     def __init__(self, host, link, link_header=frame.ETHERNET):
-        self.link_header, self.frames, self.running = link_header, [], True
+        self.link_header, self.frames, self.end = link_header, [], math.inf
         self.socket = host.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
         self.socket.bind((link, ETH_P_ALL))
@@ -25,17 +26,20 @@ class Capture:
         self.thread.start()
 
     def work(self):
-        while self.running:
+        while time.monotonic() < self.end:
             try:
                 data = self.socket.recv(SNAP)
             except OSError:
+                if self.end < math.inf:
+                    return
                 continue
             self.frames.append((time.time(), data))
 
     def stop(self, settle=0.1):
         """Ends the capture once what is under way has been seen; the frames, in order."""
         time.sleep(settle)
-        self.running = False
+        # Until nothing waits in the socket any more, and where traffic never ends not for ever.
+        self.end = time.monotonic() + 1
         self.thread.join(2)
         return [data for _, data in self.frames]
 
