@@ -73,6 +73,11 @@ class Running:
         self.asked = why
         os.kill(self.pid, signal.SIGTERM)
 
+    def reason(self):
+        """In a line what it failed for, for the end of a long output."""
+        with open(f"{self.folder}/00-case.log", errors="replace") as file:
+            return self.asked or (file.read().strip().splitlines() or ["it said nothing"])[-1]
+
     def report(self):
         """All there is to know about a failure."""
         if self.asked:
@@ -103,7 +108,7 @@ def run(cases, jobs):
                     passed += 1
                     remove_logs(one.folder)
                 else:
-                    failed.append(one.case.name)
+                    failed.append(f"{one.case.name}: {one.reason()}")
                     print(f"    proves: {one.case.proves}")
                     one.report()
                     sys.stdout.flush()
@@ -146,6 +151,6 @@ def main():
         print(error, file=sys.stderr)
         return 128 + error.number
     if failed:
-        print("failed: " + " ".join(failed))
+        print("failed:", *failed, sep="\n  ")
     print(f"{passed} passed, {len(failed)} failed")
     return 1 if failed else 0
