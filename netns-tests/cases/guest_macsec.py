@@ -15,7 +15,7 @@ from lab.link_kernel import MAC as KERNEL_MAC, SCI as KERNEL_SCI, KernelLink
 from lab.link_raw import Raw, Tagged
 from lab.link_secy import Association
 from lab.link_station import Station
-from lab.traffic import iperf3, ping
+from lab.traffic import Marker, iperf3, ping
 from lab.wait import until
 
 # ADIT_LINK=by-hand: a station by hand in the daemon's place shows the cases to be right.
@@ -185,8 +185,9 @@ def integrity_only(net, suite):
     """With integrity alone everything can be read on the wire, and an octet that is changed there is noticed by both."""
     scene = Scene(net, suite, encrypt=False)
     assert ping(scene.a, "10.8.0.2", size=600) == 3 and ping(scene.b, "10.8.0.1", size=600) == 3, scene.all()
-    pattern = bytes(range(0x30, 0x60))
-    assert scene.wire.holds(pattern), "what is not encrypted cannot be read: ping's own pattern"
+    marker = Marker("to be read by all")
+    marker.send(scene.a, "10.8.0.2")
+    assert scene.wire.holds(marker.bytes), "what is not encrypted cannot be read"
     ours_, kernels = scene.frames(MAC)[-1], scene.frames(KERNEL_MAC)[-1]
     bad = scene.kernel.counters()["InPktsNotValid"], scene.counts()["InPktsNotValid"]
     for side, frame in (("guest", ours_), ("left", kernels)):
