@@ -25,19 +25,21 @@ def checks(net):
     sick = {port: f"{a.folder}/sick-{port}" for port in (8081, 8082)}
     for port, file in sick.items():
         a.host.start("python3", "-c", BACKEND, str(port), str(port), file)
-    until(lambda: "8082" in a.host.run("ss", "-Htln"), 5, "the backends")
+    listening = lambda: a.host.run("ss", "-Htln")
+    until(lambda: all(port in listening() for port in ("8081", "8082")), 5, "the backends")
     web["route"]["app"] |= {"backend": ["127.0.0.1:8081", "127.0.0.1:8082"],
-                            "check": {"every": "100ms", "timeout": "100ms", "rise": 2, "fall": 2, "http": "/health"}}
+                            "check": {"every": "100ms", "timeout": "2s", "rise": 2, "fall": 2, "http": "/health"}}
     a.reload()
     up = lambda port: backend_of(a, f"127.0.0.1:{port}")["checks"]["up"]
     until(lambda: up(8081) and up(8082) and backend_of(a, "127.0.0.1:8081")["checks"]["passed"], 5, "both up")
     asked = lambda count: {curl(a)[1] for _ in range(count)}
     assert asked(4) == {"8081", "8082"}
+    changes = backend_of(a, "127.0.0.1:8081")["checks"]["changes"]
     open(sick[8081], "w").close()
     until(lambda: not up(8081), 5, "one down")
     assert asked(6) == {"8082"}
     told = backend_of(a, "127.0.0.1:8081")
-    assert "503" in told["checks"]["error"] and told["checks"]["changes"] == 1, told
+    assert "503" in told["checks"]["error"] and told["checks"]["changes"] == changes + 1, told
     assert f"the backend 127.0.0.1:8081 of route app is down" in a.ctl("status")[1]
     assert 'adit_tls_backend_up{listener="web",route="app",backend="127.0.0.1:8081"} 0' in a.http("GET", "/metrics")[1]
     open(sick[8082], "w").close()
@@ -58,7 +60,8 @@ def slow_start(net):
     sick = f"{a.folder}/sick"
     for port, file in ((8081, sick), (8082, f"{sick}-never")):
         a.host.start("python3", "-c", BACKEND, str(port), str(port), file)
-    until(lambda: "8082" in a.host.run("ss", "-Htln"), 5, "the backends")
+    listening = lambda: a.host.run("ss", "-Htln")
+    until(lambda: all(port in listening() for port in ("8081", "8082")), 5, "the backends")
     open(sick, "w").close()
     web["route"]["app"] |= {"backend": ["127.0.0.1:8081", "127.0.0.1:8082"], "slow_start": "1h",
                             "check": {"every": "100ms", "rise": 1, "fall": 1, "http": "/health"}}
