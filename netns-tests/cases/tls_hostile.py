@@ -357,11 +357,17 @@ def idle(net):
 @case(limit=90, group=SLOW)
 def slow_requests(net):
     """slowhttptest's 500 slow clients, whose requests are as slow here as behind, keep nobody out."""
-    a, _ = terminator(net)
-    attack = a.host.start("slowhttptest", "-H", "-c", "500", "-r", "200", "-i", "2", "-l", "12", "-u", f"https://127.0.0.1:443/")
+    a, web = terminator(net)
+    # slowhttptest asks for no name.
+    web["route"]["rest"] = {"backend": ["127.0.0.1:8080"]}
+    a.reload()
+    attack = a.host.start("slowhttptest", "-H", "-c", "500", "-r", "200", "-i", "2", "-l", "12", "-u", "https://127.0.0.1:443/")
+    most = 0
     for _ in range(10):
         time.sleep(1)
         begun = time.monotonic()
         assert curl(a) == (0, "app")
         assert time.monotonic() - begun < 5
+        most = max(most, a.status()["tls"]["web"]["open"])
+    assert most >= 500, most
     attack.wait(60)
