@@ -20,6 +20,9 @@ EXPLAINED = {
     "security_headers": (POLICIES, "the same"),
     "cert_revocation": (POLICIES, "the case's own CA gives its certificates no CRL and no OCSP responder"),
 }
+# What testssl.sh finds or not, as it happens: its first connection ends with its input, often before the ticket came, as it does
+# with openssl's own server; and the second, which has no ticket to bring, is not made. `tickets` in tls_terminator asks too.
+CHANCE = ("sessionresumption_ticket", "WARN", "check failed because of connect problem")
 # Severities that are no complaint.
 FINE = ("OK", "INFO", "DEBUG")
 
@@ -54,7 +57,8 @@ def testssl(a, root, *words):
     with open(path) as file:
         findings = json.load(file)
     assert len(findings) > 20 and findings[-1]["id"] == "scanTime", f"exit {code}: {output[-800:]}"
-    return [(one["id"].partition(" ")[0], one["severity"], one["finding"]) for one in findings if one["severity"] not in FINE]
+    told = [(one["id"].partition(" ")[0], one["severity"], one["finding"]) for one in findings if one["severity"] not in FINE]
+    return [one for one in told if one != CHANCE]
 
 
 def unexplained(findings, policy):
@@ -89,4 +93,6 @@ def everything(net, policy):
     assert not unexplained(findings, policy), unexplained(findings, policy)
     expected = {name for name, (policies, _) in EXPLAINED.items() if policy in policies}
     assert {name for name, _, _ in findings} == expected, findings
-    assert a.status()["tls"]["web"]["full_handshakes"] > 100
+    web = a.status()["tls"]["web"]
+    # Most of its connections are hellos of its own making, and no handshake follows.
+    assert web["connections"] > 100 and web["full_handshakes"] > 20, web
