@@ -10,12 +10,13 @@ from lab import link_secy as secy
 from lab.capture import Capture
 from lab.case import case
 from lab.cipher import open_
-from lab.link import NAME, Link, passes
+from lab.link import NAME, Link
 from lab.link_config import PORT
 from lab.link_raw import Raw
 from lab.link_station import DATA
 from lab.site import PORT as TUNNEL_PORT
-from lab.traffic import Marker, iperf3, ping
+from lab.traffic import Marker, iperf3, ping, reaches
+from lab.wait import until
 from lab.wireguard import keys
 
 
@@ -47,12 +48,13 @@ def layers(net):
     wire = Capture(nest.a.host, "wire")
     nest.start(*nest.ends)
     nest.fit()
-    assert passes(nest.x, "10.8.0.2", 15) is not None, nest.told()
+    assert reaches(nest.x, "10.8.0.2", 15) is not None, nest.told()
     # What the tunnel's device carries is the wire with the outer layer taken off, by who has its keys: the kernel is given it.
     between = Capture(nest.a.host, nest.a.tunnel, link_header=0)
     marker = Marker("between the two layers")
     marker.send(nest.x, "10.8.0.2")
     assert ping(nest.x, "10.8.0.2") == 3
+    until(lambda: len(between.datagrams(PORT)) >= 26, 10, "all that was sent, in the tunnel")
     wire.stop()
     between.stop()
     outer = wire.datagrams()
@@ -116,9 +118,11 @@ def each_key_alone(net):
     said = secy.octets(nest.x.run("cat", "/sys/class/net/lan/address").strip()) + b"\2\0\0\0\0\7" + b"\x88\xb7" + back.bytes
     far.send(far.data(udp("10.9.0.2", "10.9.0.1", DATA + secy.seal(said, nest.b.transmit, nest.b.sci), PORT)))
     lan.wait_holds(back.bytes)
+    data = lambda: [sent for sent in wire.datagrams(TUNNEL_PORT) if sent.payload[0] == handmade.DATA]
+    until(lambda: len(data()) >= 22, 10, "what the link sends in the tunnel")
     wire.stop()
 
-    known, layers = [nest.a.transmit, nest.b.transmit], [sent for sent in wire.datagrams(TUNNEL_PORT) if sent.payload[0] == handmade.DATA]
+    known, layers = [nest.a.transmit, nest.b.transmit], data()
     inner = [packet for sent in layers if (packet := far.opened(sent))]
     carried = [frame.parse_udp(packet, 0) for packet in inner]
     # From another port than the daemon sent to: it answers there.
@@ -152,7 +156,7 @@ def mtu_and_segments(net, link_keys):
     mtu = nest.a.device_mtu()
     assert mtu == 1342, f"the device has an MTU of {mtu}"
     # The hosts keep their 1500, so that only what the gateway does about it helps.
-    assert passes(nest.x, "10.8.0.2", 15) is not None, nest.told()
+    assert reaches(nest.x, "10.8.0.2", 15) is not None, nest.told()
     seen = Raw(nest.y, "lan")
     for reverse in (False, True):
         flow = iperf3(nest.x, nest.y, "10.8.0.2", reverse=reverse, size="4M")

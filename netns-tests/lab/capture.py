@@ -1,5 +1,6 @@
 """What crosses a link, by a packet socket in its namespace; and captures in files, read with nothing but Python."""
 import math
+import select
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ from lab.wait import until
 
 ETH_P_ALL = 3
 SOL_PACKET, PACKET_STATISTICS = 263, 6
+SO_RCVBUFFORCE = 33
 SNAP = 65536 + 64
 
 
@@ -17,23 +19,34 @@ class Capture:
     """Every frame on one link, both directions, from its making until stop(). `link_header` is 0 on a TUN."""
 
     def __init__(self, host, link, link_header=frame.ETHERNET):
-        self.link_header, self.frames, self.end = link_header, [], math.inf
+        self.link_header, self.frames, self.end, self.emptied = link_header, [], math.inf, 0
         self.socket = host.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         self.socket.bind((link, ETH_P_ALL))
-        self.socket.settimeout(0.05)
+        self.socket.setblocking(False)
         self.thread = threading.Thread(target=self.work, daemon=True)
         self.thread.start()
 
     def work(self):
         while time.monotonic() < self.end:
             try:
-                data = self.socket.recv(SNAP)
-            except OSError:
+                self.frames.append((time.time(), self.socket.recv(SNAP)))
+            except BlockingIOError:
+                self.emptied += 1
                 if self.end < math.inf:
                     return
-                continue
-            self.frames.append((time.time(), data))
+                select.select([self.socket], [], [], 0.02)
+            except OSError:
+                # The link is down, which a socket says once.
+                if self.end < math.inf:
+                    return
+
+    def caught_up(self):
+        """Returns once all that the link has carried by now is in `frames`."""
+        # The second time the socket was found empty after this, it was looked at after this.
+        emptied = self.emptied
+        until(lambda: self.emptied > emptied + 1 or not self.thread.is_alive(), 5, "the capture")
+        return self
 
     def stop(self, settle=0.1):
         """Ends the capture once what is under way has been seen; the frames, in order."""
@@ -52,7 +65,7 @@ class Capture:
         """Whether any frame so far has these bytes in it."""
         return any(needle in data for _, data in list(self.frames))
 
-    def wait_holds(self, needle, seconds=3):
+    def wait_holds(self, needle, seconds=10):
         until(lambda: self.holds(needle), seconds, f"{needle!r} on the link")
 
     def datagrams(self, port=None):

@@ -18,7 +18,7 @@ class Case:
     run: Callable
 
 
-def case(limit=30, group=GATE, alone=False, **choices):
+def case(limit=60, group=GATE, alone=False, **choices):
     """Registers a function as one case for each combination of `choices`, which are passed to it by name.
 
     The first line of its docstring says what it proves. `limit` is in seconds, cleaning up not counted. `alone` is for what

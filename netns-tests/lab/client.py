@@ -64,4 +64,4 @@ class Client:
         """Ends the tunnel's process without a word."""
         pid = self.status()["pid"]
         os.kill(pid, signal.SIGKILL)
-        until(lambda: gone(pid), 3, "end of the process")
+        until(lambda: gone(pid), 10, "end of the process")

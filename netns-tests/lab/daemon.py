@@ -130,7 +130,7 @@ class Daemon:
         return self.host.attempt(*self.command(), *words, timeout=timeout)
 
     def stop(self):
-        self.process.stop(grace=5)
+        self.process.stop()
 
     def kill(self):
         self.process.kill()

@@ -80,7 +80,6 @@ class Handmade:
         self.remote = base64.b64decode(site.keys.public)
         self.socket = host.socket(socket.AF_INET if family == "v4" else socket.AF_INET6, socket.SOCK_DGRAM)
         self.socket.bind(("0.0.0.0" if family == "v4" else "::", port))
-        self.socket.settimeout(3)
         self.target = (site.outer(family), int(site.endpoint().rpartition(":")[2]))
         self.counter = 0
 
@@ -90,7 +89,7 @@ class Handmade:
             # One at a time: none is to be lost in a queue.
             time.sleep(0.001)
 
-    def receive(self, kind, seconds=3):
+    def receive(self, kind, seconds=10):
         """The next datagram of this type; others are passed over. None if there is none in time."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:

@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 from lab import frame
-from lab.capture import ETH_P_ALL, SNAP, SOL_PACKET
+from lab.capture import ETH_P_ALL, SNAP, SO_RCVBUFFORCE, SOL_PACKET
 
 PACKET_IGNORE_OUTGOING = 23
 # Seconds of traffic that a narrow link holds before it drops.
@@ -60,7 +60,7 @@ class Impairer:
         for side in ("left", "right"):
             port = self.ports[side] = middle.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             port.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-            port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
+            port.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
             port.bind((side, ETH_P_ALL))
         thread = threading.Thread(target=self.work, daemon=True)
         thread.start()

@@ -33,15 +33,6 @@ def copy(one):
     return secy.Association(one.key, one.an, one.salt, one.ssci, one.number)
 
 
-def passes(host, address, seconds):
-    """The seconds until an echo is answered, or None. Unlike `reaches` it goes on where nobody answered for an address."""
-    start = time.monotonic()
-    while (left := start + seconds - time.monotonic()) > 0:
-        if reaches(host, address, min(left, 2)) is not None:
-            return time.monotonic() - start
-    return None
-
-
 class End:
     """A gateway: `number` is 1 for a, on the left, and 2 for b."""
 
@@ -152,7 +143,7 @@ class Link:
             end.start()
         if not ends:
             self.fit()
-            assert passes(self.x, "10.8.0.2", 10) is not None, f"no echo over the link; {self.told()}"
+            assert reaches(self.x, "10.8.0.2", 20) is not None, f"no echo over the link; {self.told()}"
         return self
 
     def fit(self):
@@ -171,10 +162,10 @@ class Link:
         # What was on its way.
         time.sleep(0.3)
 
-    def both_ways(self, seconds=5):
+    def both_ways(self, seconds=10):
         """Echoes pass from either host, within so many seconds."""
-        assert passes(self.x, "10.8.0.2", seconds) is not None, f"no echo from x; {self.told()}"
-        assert passes(self.y, "10.8.0.1", seconds) is not None, f"no echo from y; {self.told()}"
+        assert reaches(self.x, "10.8.0.2", seconds) is not None, f"no echo from x; {self.told()}"
+        assert reaches(self.y, "10.8.0.1", seconds) is not None, f"no echo from y; {self.told()}"
 
     def told(self):
         """What both ends count, for the report of a failure."""
@@ -190,7 +181,7 @@ class Link:
         except TimedOut as error:
             raise TimedOut(f"{error}; {self.told()}") from None
 
-    def grows(self, end, name, above, seconds=5):
+    def grows(self, end, name, above, seconds=10):
         """Until a counter of an end is above a value; the new value."""
         # A status may be a second old, and asking for another takes as long.
         return self.until(lambda: (now := end.counts()[name]) > above and now, seconds, f"{name} of {end.host.name}", 0.1)

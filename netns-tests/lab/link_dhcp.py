@@ -15,7 +15,7 @@ def serve(host, link, address, first, last):
     server = host.start("dnsmasq", "--no-daemon", "--port=0", f"--interface={link}", "--bind-interfaces", "--user=root",
                         "--conf-file=/dev/null", "--no-ping", "--leasefile-ro", "--log-dhcp",
                         f"--dhcp-range={first},{last},255.255.255.0,1h", f"--dhcp-option=option:router,{address}")
-    server.wait_output("DHCP, IP range", 5)
+    server.wait_output("DHCP, IP range", 15)
     return server
 
 
@@ -47,7 +47,7 @@ class Client:
             found = self.options(data)
             return (socket.inet_ntoa(data[16:20]), found) if data[4:8] == self.number and found[53] == bytes([kind + 1]) \
                 or found[53] == bytes([ACK]) and kind == REQUEST else None
-        return until(answered, 6, "an answer of the DHCP server")
+        return until(answered, 15, "an answer of the DHCP server")
 
     @staticmethod
     def options(data):

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-from lab.capture import ETH_P_ALL, SNAP, SOL_PACKET
+from lab.capture import ETH_P_ALL, SNAP, SO_RCVBUFFORCE, SOL_PACKET
 from lab.frame import checksum
 from lab.wait import until
 
@@ -32,7 +32,7 @@ def packet_socket(host, link, incoming=True):
     port = host.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     port.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, int(incoming))
     port.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
-    port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 << 20)
+    port.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
     port.bind((link, ETH_P_ALL))
     return port
 
@@ -71,7 +71,7 @@ class Raw:
         """How many times this frame has arrived, but for padding behind it."""
         return sum(seen[:len(frame)] == frame for seen in list(self.frames))
 
-    def wait(self, frame, seconds=3):
+    def wait(self, frame, seconds=10):
         until(lambda: self.count(frame), seconds, f"the frame {frame[:24].hex()}…")
 
 

@@ -39,6 +39,9 @@ class Host:
         # An address is usable at once: duplicate detection would take a second each time.
         self.sysctl("net.ipv6.conf.all.accept_dad", 0)
         self.sysctl("net.ipv6.conf.default.accept_dad", 0)
+        # Nor does it look for routers, on a wire or in a tunnel: what is counted there is what a case sends.
+        self.sysctl("net.ipv6.conf.all.router_solicitations", 0)
+        self.sysctl("net.ipv6.conf.default.router_solicitations", 0)
         # Taking the first address of a subnet away must not take the others along.
         self.sysctl("net.ipv4.conf.all.promote_secondaries", 1)
 

@@ -144,7 +144,7 @@ class Process:
             self.child.kill()
         self.child.wait(5)
 
-    def stop(self, grace=3):
+    def stop(self, grace=10):
         """Asks it to end, and kills it when it does not within `grace` seconds."""
         if self.alive():
             self.child.terminate()

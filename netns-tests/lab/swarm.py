@@ -51,7 +51,7 @@ class Member(Handmade):
     def ask(self, target, number):
         self.send(self.data(echo(self.address, target, number)))
 
-    def answer(self, seconds=3):
+    def answer(self, seconds=10):
         """(source, kind, number) of the next echo that arrives; None if there is none in time."""
         sealed = self.receive(DATA, seconds)
         while sealed:

@@ -1,5 +1,6 @@
 """Traffic and what became of it: ping, iperf3, and numbered datagrams."""
 import json
+import math
 import re
 import socket
 import struct
@@ -8,11 +9,15 @@ import time
 from dataclasses import dataclass
 
 from lab.guesthost import GuestHost
+from lab.wait import until
 
 PORT = 5201
+SO_RCVBUFFORCE = 33
+# The number of a datagram that says that none follows.
+LAST = 2 ** 64 - 1
 
 
-def ping(host, address, count=3, size=56, interval=0.02, fragment=True, source=None, wait=2):
+def ping(host, address, count=3, size=56, interval=0.02, fragment=True, source=None, wait=5):
     """Sends echo requests; how many were answered, each within `wait` seconds. `source` is an address or a device.
 
     Of fping: ping itself waits no longer than two round trips for the last answer once it has had one, which beside other
@@ -27,12 +32,17 @@ def ping(host, address, count=3, size=56, interval=0.02, fragment=True, source=N
     return int(found[1]) if found else 0
 
 
-def reaches(host, address, seconds=5):
+def reaches(host, address, seconds=10):
     """Whether one echo is answered within the time; asks anew every 0.2 s. The seconds it took, or None."""
     start = time.monotonic()
-    words = ["ping", "-n", "-q", "-c", 1, "-i", 0.2, "-w", max(1, round(seconds)), address]
-    code, _ = host.attempt(*words, timeout=seconds + 10)
-    return time.monotonic() - start if code == 0 else None
+    # ping ends before its time where there is no route, or where nobody answers for the address.
+    while (left := start + seconds - time.monotonic()) > 0:
+        words = ["timeout", f"{max(left, 0.1):.1f}", "ping", "-n", "-q", "-c", 1, "-i", 0.2, "-w", math.ceil(left), address]
+        code, _ = host.attempt(*words, timeout=left + 10)
+        if code == 0:
+            return time.monotonic() - start
+        time.sleep(min(0.05, left))
+    return None
 
 
 @dataclass
@@ -54,14 +64,15 @@ def iperf3(client, server, address, udp=False, reverse=False, seconds=None, size
     With `both` one in each direction at once, counted together.
 
     iperf3 stops its receiver when the sender has given the last byte to its socket, so what is in both sockets' buffers
-    then is not counted. With `size` they are therefore narrow: no more than 512 KiB can be missing.
+    then is not counted. With `size` they are therefore narrow: no more than 512 KiB can be missing. Those of UDP are as wide as
+    every kernel lets them be: what has no room in the receiver's was not lost on the way.
     """
     listener = server.start("iperf3", "-s", "-1", "-p", PORT, "--forceflush")
-    listener.wait_output("Server listening", 10)
-    words = ["iperf3", "-c", address, "-p", PORT, "-J", "--connect-timeout", 4000]
+    listener.wait_output("Server listening", 15)
+    words = ["iperf3", "-c", address, "-p", PORT, "-J", "--connect-timeout", 10_000]
     words += ["-t", seconds] if seconds else ["-n", size]
     words += ["-u", "-b", rate] if udp else []
-    words += ["-w", "128K"] if not udp and not seconds else []
+    words += ["-w", "400K"] if udp else ["-w", "128K"] if not seconds else []
     words += ["-l", length] if length else []
     words += ["-R"] if reverse else []
     words += ["--bidir"] if both else []
@@ -91,8 +102,10 @@ class Sequence:
 
     def __init__(self, sender, receiver, address, port=7000, pace=0.005, size=100):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.target, self.pace, self.size = (address, port), pace, size
+        self.target, self.pace, self.size, self.ended = (address, port), pace, size, False
         self.inlet = receiver.socket(family, socket.SOCK_DGRAM)
+        # What has no room there would be taken for lost on the way.
+        self.inlet.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
         self.inlet.bind(("::" if ":" in address else "0.0.0.0", port))
         self.inlet.settimeout(0.1)
         self.outlet = sender.socket(family, socket.SOCK_DGRAM)
@@ -103,12 +116,15 @@ class Sequence:
 
     def send(self):
         while self.sending:
-            try:
-                self.outlet.sendto(struct.pack("!Q", self.sent).ljust(self.size, b"."), self.target)
-            except OSError:
-                pass        # no route or a full queue: that number is lost, which is what is being observed
+            self.put(self.sent)
             self.sent += 1
             time.sleep(self.pace)
+
+    def put(self, number):
+        try:
+            self.outlet.sendto(struct.pack("!Q", number).ljust(self.size, b"."), self.target)
+        except OSError:
+            pass            # no route or a full queue: that number is lost, which is what is being observed
 
     def receive(self):
         while self.receiving:
@@ -116,25 +132,53 @@ class Sequence:
                 data = self.inlet.recv(65536)
             except OSError:
                 continue
-            self.arrived.append((time.monotonic(), struct.unpack_from("!Q", data)[0]))
+            number, = struct.unpack_from("!Q", data)
+            if number == LAST:
+                self.ended = True
+            else:
+                self.arrived.append((time.monotonic(), number))
 
     def numbers(self):
         return [number for _, number in self.arrived]
 
-    def stop(self, settle=0.3):
-        """Ends sending, waits for what is under way, and returns the numbers in the order they came."""
+    def caught_up(self, seconds=10):
+        """Returns once a datagram has arrived that is sent from now on, and with it all before it that arrive at all."""
+        number = self.sent
+        until(lambda: self.arrived and self.arrived[-1][1] >= number, seconds, "what was on its way")
+
+    def stop(self, patience=5):
+        """Ends sending, waits for what is under way, and returns the numbers in the order they came.
+
+        Nothing is under way once a last datagram has arrived, and what it may have overtaken. It is sent until then, for
+        `patience` seconds at the most: where nothing arrives any more they are to be few.
+        """
         receiver, sender = self.threads
         self.sending = False
-        sender.join(2)
-        time.sleep(settle)
+        sender.join(5)
+        deadline = time.monotonic() + patience
+        while not self.ended and time.monotonic() < deadline:
+            self.put(LAST)
+            time.sleep(0.02)
+        time.sleep(0.1)
         self.receiving = False
-        receiver.join(2)
+        receiver.join(5)
+        self.inlet.close()
+        self.outlet.close()
         return self.numbers()
 
     def longest_gap(self):
         """The longest time in seconds in which nothing arrived, between the first and the last arrival."""
         times = [moment for moment, _ in self.arrived]
         return max((later - earlier for earlier, later in zip(times, times[1:])), default=0.0)
+
+
+def all_arrive(sender, receiver, address, size, count=200, pace=0.0005):
+    """Sends at least so many datagrams, each of which has to arrive, once. They are few enough to wait in any queue on the way, so
+    a machine that is busy elsewhere for a moment loses none."""
+    flow = Sequence(sender, receiver, address, pace=pace, size=size)
+    until(lambda: flow.sent >= count, 20, f"{count} datagrams")
+    numbers = flow.stop()
+    assert sorted(numbers) == list(range(flow.sent)), f"{len(numbers)} of {flow.sent} datagrams of {size} bytes arrived"
 
 
 def heard(host):

@@ -100,8 +100,8 @@ class Device:
             if not self.process.alive():
                 code = self.process.child.returncode
                 raise process.Failed(f"{self.implementation} ended with {code}: {self.process.output()[-500:]}")
-            return os.path.exists(self.socket) and self.host.attempt("wg", "show", self.name, timeout=3)[0] == 0
-        until(ready, 10, f"{self.implementation} {self.name} answers wg", step=0.02)
+            return os.path.exists(self.socket) and self.host.attempt("wg", "show", self.name)[0] == 0
+        until(ready, 20, f"{self.implementation} {self.name} answers wg", step=0.02)
         return self
 
     def up(self, mtu, *addresses):
@@ -131,7 +131,7 @@ class Device:
         pattern = rf"{self.name}: drops: (.*)"
         already = len(re.findall(pattern, self.process.output()))
         os.kill(self.process.pid, signal.SIGUSR1)
-        said = until(lambda: re.findall(pattern, self.process.output())[already:], 3, "the drop counters in the log")
+        said = until(lambda: re.findall(pattern, self.process.output())[already:], 10, "the drop counters in the log")
         return {reason: int(packets) for reason, packets in re.findall(r"(\w+)=(\d+)", said[0])}
 
     def set(self, *words, data=None):
