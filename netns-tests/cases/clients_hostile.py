@@ -13,7 +13,7 @@ from lab.wait import until
 def connections(office, count):
     """So many TCP connections to the API."""
     with office.outside.entered():
-        return [office.net.stack.enter_context(socket.create_connection(("192.0.2.1", API), 5)) for _ in range(count)]
+        return [office.net.stack.enter_context(socket.create_connection(("192.0.2.1", API), 15)) for _ in range(count)]
 
 
 def lost(office, why):
@@ -34,7 +34,8 @@ def slow_loris(net):
     for stream in inside:
         stream.sendall(b"POST /v1/enrol HTTP/1.1\r\nx")
     one_more, = connections(office, 1)
-    one_more.settimeout(3)
+    # Those who are let in have ten seconds.
+    one_more.settimeout(8)
     assert one_more.recv(1) == b"", "the 257th is let go at once"
     client = Client(office)
     status, answer = office.ask("enrol", {"public_key": client.keys.public, "token": ticket},
@@ -42,7 +43,7 @@ def slow_loris(net):
     assert status == 200, answer
     assert lost(office, "crowd") >= 1
     # From the crowded source as well, once they have had their time.
-    until(lambda: lost(office, "slow") >= 10, 12, "the end of those with half a header")
+    until(lambda: lost(office, "slow") >= 10, 20, "the end of those with half a header")
     assert word(client.enrol()) == (401, "no_proof")
 
 
@@ -81,19 +82,19 @@ def garbage(net):
     for text in (b"GET / HTTP/1.1\r\n\r\n", bytes(4096), b"\x16\x03\x01\xff\xff" + bytes(300)):
         for stream in connections(office, 3):
             stream.sendall(text)
-    until(lambda: lost(office, "handshake") >= 9, 5, "nine handshakes that were none")
+    until(lambda: lost(office, "handshake") >= 9, 15, "nine handshakes that were none")
     context = ssl.create_default_context(cafile=f"{office.pki}/ca.pem")
     for text in (b"\xff" * 64 + b"\r\n\r\n", b"POST /v1/enrol HTTP/1.1\r\n" + b"a: b\r\n" * 2000 + b"\r\n"):
         for stream in connections(office, 1):
             stream = context.wrap_socket(stream, server_hostname=NAME)
             stream.sendall(text)
-            stream.settimeout(5)
+            stream.settimeout(15)
             assert stream.recv(64).startswith(b"HTTP/1.1 4"), "refused by the letter"
     assert Client(office).enrol(office.invite("alice"))[0] == 200
 
 
 #   client under a flow ---- gateway: aditd ---- server
-@case(limit=60)
+@case(limit=60, alone=True)
 def cut_off_in_mid_flow(net):
     """A revoked certificate, and a removed token's client: the flow ends within a second; neither comes back by itself."""
     office = Office(net)
@@ -109,7 +110,7 @@ def cut_off_in_mid_flow(net):
     office.aditctl("revoke", "bob")
     revoked = time.monotonic()
     time.sleep(1.5)
-    flow.stop()
+    flow.stop(patience=0.3)
     last = max(moment for moment, _ in flow.arrived)
     assert begin < last < revoked + 1.0, f"it went on for {last - revoked:.2f} s"
     assert office.daemon.ctl("client", "remove", "alice")[0] == 0
@@ -118,10 +119,10 @@ def cut_off_in_mid_flow(net):
     assert word(alice.renew()) == (403, "no_lease")
 
 
-#   client with a certificate of seconds ---- gateway: aditd
+#   clients ---- gateway: aditd
 @case(limit=60)
-def stolen_and_late(net):
-    """A certificate that has run out gets nothing, and its lease ended with it; its key and address are nobody else's."""
+def stolen(net):
+    """A key and an address that somebody has are nobody else's; a certificate of another authority is told so by TLS."""
     office = Office(net)
     office.issue("bob", "--lifetime", "1h")
     office.start()
@@ -142,4 +143,5 @@ def stolen_and_late(net):
     code, output = office.outside.attempt(
         "curl", "-sS", "--cacert", f"{office.pki}/ca.pem", "--resolve", f"{NAME}:{API}:192.0.2.1", "--cert",
         f"{office.folder}/other.pem", "--key", f"{office.folder}/other.key", "-d", "{}", f"https://{NAME}:{API}/v1/enrol")
-    assert code and "alert" in output and lost(office, "handshake") == 1, f"exit {code}: {output}"
+    assert code and "alert" in output, f"exit {code}: {output}"
+    until(lambda: lost(office, "handshake") == 1, 10, "a handshake that was none")
