@@ -106,12 +106,12 @@ def as_wg_quick(net, kind):
     assert len(os.listdir(folder)) == 2 and stat.S_IMODE(os.stat(folder).st_mode) & 0o077 == 0
     del daemon.config["wireguard"]
     daemon.write(toml(daemon.config) + made)
-    daemon.launch().wait_output(": ready;", 10)
+    daemon.launch().wait_output(": ready;", 20)
     imported = interpretation(a, name)
     assert imported == by_wg_quick, {what: (by_wg_quick[what], imported[what]) for what in imported
                                      if by_wg_quick[what] != imported[what]}
     if kind not in ("table_off", "own_table"):
-        assert reaches(a, pair.right.inner(), 8) and reaches(a, pair.right.inner("v6"), 8)
+        assert reaches(a, pair.right.inner(), 15) and reaches(a, pair.right.inner("v6"), 15)
     daemon.stop()
     assert open(told).read() == hooks and hooks.count("\n") == 4, (hooks, open(told).read())
 

@@ -108,18 +108,18 @@ def notifications(net):
     a = gateway(pair, pair.left)
     systemd = Systemd(a)
     a.start(systemd.environment())
-    until(lambda: systemd.count("READY=1"), 3, "READY=1")
+    until(lambda: systemd.count("READY=1"), 15, "READY=1")
     assert systemd.lines() == ["READY=1"], systemd.lines()
     for number, reload in enumerate((a.hang_up, a.reload), 1):
         reload()
-        until(lambda: systemd.count("READY=1") == number + 1, 3, "READY=1")
+        until(lambda: systemd.count("READY=1") == number + 1, 15, "READY=1")
         words = [line.split("=")[0] for line in systemd.lines()]
         assert words == ["READY"] + ["RELOADING", "MONOTONIC_USEC", "READY"] * number, words
     a.write("nonsense")
     assert a.hang_up().startswith("not reloaded")
-    until(lambda: systemd.count("READY=1") == 4, 3, "READY=1")
+    until(lambda: systemd.count("READY=1") == 4, 15, "READY=1")
     stamp = int(systemd.lines()[-2].split("=")[1]) / 1e6
-    assert abs(stamp - time.clock_gettime(time.CLOCK_MONOTONIC)) < 5, stamp
+    assert abs(stamp - time.clock_gettime(time.CLOCK_MONOTONIC)) < 15, stamp
     a.stop()
     assert systemd.lines()[-1] == "STOPPING=1" and a.process.child.returncode == 0
 
@@ -147,9 +147,9 @@ def watchdog(net):
     a = gateway(pair, pair.left)
     name, systemd = pair.left.device.name, Systemd(a)
     a.start(systemd.environment(watchdog=3))
-    until(lambda: systemd.count("WATCHDOG=1") >= 3, 6, "three times WATCHDOG=1")
+    until(lambda: systemd.count("WATCHDOG=1") >= 3, 15, "three times WATCHDOG=1")
     moments = [moment for moment, lines in systemd.told if "WATCHDOG=1" in lines]
-    assert max(later - earlier for earlier, later in zip(moments, moments[1:])) < 2, moments
+    assert max(later - earlier for earlier, later in zip(moments, moments[1:])) < 3, moments
     with stopped_thread(a.process.pid, "control"):
         systemd.listen()
         before = systemd.count("WATCHDOG=1")
@@ -196,9 +196,9 @@ def signals(net, number):
     a = gateway(pair, pair.left).start()
     # Who is used to adit-wireguard sends it that.
     os.kill(a.process.pid, signal.SIGUSR1)
-    a.process.wait_output("SIGUSR1 does nothing", 3)
+    a.process.wait_output("SIGUSR1 does nothing", 15)
     os.kill(a.process.pid, number)
-    assert a.process.wait(3) == 0
+    assert a.process.wait(10) == 0
     assert pair.left.device.name not in a.host.ip("-o link") and not os.path.exists(pair.left.device.socket)
     assert "read.sock" not in os.listdir(a.sockets)
     assert "10.9.0.0/24" in a.guards() and "fd09::/64" in a.guards(), a.guards()

@@ -44,7 +44,7 @@ def peers(net):
     assert reaches(a.host, pair.right.inner())
     before = resident(a.process.pid)
     steady = [Sequence(a.host, b.host, pair.right.inner(), 7000), Sequence(b.host, a.host, pair.left.inner(), 7001)]
-    until(lambda: all(sequence.arrived for sequence in steady), 5, "datagrams")
+    until(lambda: all(sequence.arrived for sequence in steady), 10, "datagrams")
     changed = a.config["wireguard"][name]["peer"]["p1000"]
     for round in range(3):
         changed["allowed_ips"] = [f"10.200.{round}.0/24"]
@@ -92,6 +92,6 @@ def tunnels(net):
         a.config["wireguard"] = {pair.left.device.name: a.config["wireguard"][pair.left.device.name]}
         timed(f"reload that removes {TUNNELS} tunnels", a.reload)
         assert len(a.guards()) == 4 and a.host.ip("-o link").count("\n") == 3
-        until(lambda: all(count(what) <= most[what] for what in most), 5, f"at most {most}")
+        until(lambda: all(count(what) <= most[what] for what in most), 15, f"at most {most}")
         print("descriptors, threads, resident:", count("fd"), count("task"), resident(a.process.pid), flush=True)
     assert reaches(a.host, pair.right.inner())

@@ -1,12 +1,11 @@
 """The metrics: names, labels and values."""
 import re
-import time
 
 from lab.case import case
 from lab.daemon import gateways
 from lab.prometheus import LISTEN, fetch
 from lab.site import wired
-from lab.traffic import iperf3, ping, reaches
+from lab.traffic import iperf3, reaches
 from lab.wait import until
 
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)')
@@ -44,10 +43,13 @@ def values(net):
     name, key = pair.left.device.name, pair.right.keys.public
     iperf3(a.host, b.host, pair.right.inner(), size="1M")
     a.host.attempt("ping", "-c3", "-i0.05", "-W0.2", "10.9.0.99")
-    # What is told may be a second old.
-    time.sleep(1.1)
-    shown = pair.left.peer_state(pair.right)
-    samples = scrape(a)
+    def still():
+        """What both tell while nothing is counted."""
+        before = pair.left.peer_state(pair.right)
+        # Metrics may be a second old, but not older than the status.
+        a.status()
+        return (scrape(a), before) if pair.left.peer_state(pair.right) == before else None
+    samples, shown = until(still, 15, "a moment without a keepalive")
     one = {"interface": name, "public_key": key, "friendly_name": "other"}
     counts = {"wireguard_sent_bytes_total": shown.sent, "wireguard_received_bytes_total": shown.received}
     for metric, value in counts.items():
@@ -56,7 +58,7 @@ def values(net):
         assert value > 3_000 and told == value, f"{metric}: {told}, wg says {value}"
     assert int(samples["wireguard_latest_handshake_seconds"][0][1]) == shown.handshake
     drops = {labels["reason"]: value for labels, value in samples["adit_drops_total"]}
-    assert drops["no_route"] >= 3 and drops == {**dict.fromkeys(drops, 0), **a.status()["wireguard"][name]["drops"]}
+    assert drops["no_route"] >= 3 and drops == {**dict.fromkeys(drops, 0), **a.status()["wireguard"][name]["drops"]}, drops
     assert samples["adit_tunnel_up"] == [({"tunnel": name}, 1)]
     assert samples["adit_handshakes_total"][0][1] >= 1 and samples["adit_handshake_queue_depth"][0][1] == 0
     for direction in ("inward", "outward"):
@@ -81,11 +83,11 @@ def states(net):
     name = pair.left.device.name
     value = lambda metric: scrape(a)[metric][0][1]
     a.host.ip(f"link set {name} down")
-    until(lambda: value("adit_tunnel_up") == 0, 5, "adit_tunnel_up 0")
+    until(lambda: value("adit_tunnel_up") == 0, 15, "adit_tunnel_up 0")
     a.host.ip(f"link set {name} up")
-    until(lambda: value("adit_tunnel_up") == 1, 5, "adit_tunnel_up 1")
+    until(lambda: value("adit_tunnel_up") == 1, 15, "adit_tunnel_up 1")
     a.host.ip(f"link del {name}")
-    until(lambda: value("adit_tunnel_up") == 0, 5, "adit_tunnel_up 0 when it is gone")
+    until(lambda: value("adit_tunnel_up") == 0, 15, "adit_tunnel_up 0 when it is gone")
     assert sum(number for _, number in scrape(a)["adit_warnings"]) >= 1
     a.write("nonsense")
     a.ctl("reload")

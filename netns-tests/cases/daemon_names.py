@@ -10,7 +10,7 @@ from lab.case import SLOW, case
 from lab.daemon import gateways
 from lab.site import PORT, wired
 from lab.traffic import reaches
-from lab.wait import until
+from lab.wait import TimedOut, until
 from lab.wireguard import keys
 
 NAME = "hub.example.org"
@@ -77,12 +77,12 @@ def resolves_later(net):
     pair, a, b, dns = named(net)
     b.start()
     a.start()
-    told = until(lambda: peer_of(a)["warnings"], 5, "a warning")
+    told = until(lambda: peer_of(a)["warnings"], 15, "a warning")
     assert f"{NAME}:{PORT} cannot be resolved" in told[0] and peer_of(a)["endpoint"] is None, told
     assert told[0] in a.ctl("status")[1], "not in what people see"
     dns.names[NAME] = [pair.right.outer()]
-    until(lambda: peer_of(a)["endpoint"] == f"{pair.right.outer()}:{PORT}", 10, "the endpoint")
-    assert reaches(a.host, pair.right.inner(), 8)
+    until(lambda: peer_of(a)["endpoint"] == f"{pair.right.outer()}:{PORT}", 20, "the endpoint")
+    assert reaches(a.host, pair.right.inner(), 15)
     found = peer_of(a)
     assert found["endpoint_name"] == f"{NAME}:{PORT}" and found["warnings"] == [], found
 
@@ -93,7 +93,7 @@ def resolved_again(net, how):
     pair, a, b, dns = named(net, "192.0.2.2")
     b.start()
     a.start()
-    assert reaches(a.host, pair.right.inner(), 8)
+    assert reaches(a.host, pair.right.inner(), 15)
     name = pair.left.device.name
     if how == "tunnel_comes_back":
         tunnel = a.config["wireguard"].pop(name)
@@ -108,8 +108,8 @@ def resolved_again(net, how):
         b.secret(f"{pair.right.device.name}.key", new.private)
         b.reload()
     a.reload()
-    until(lambda: peer_of(a)["endpoint"] == pair.right.endpoint(), 5, "the endpoint")
-    assert reaches(a.host, pair.right.inner(), 8)
+    until(lambda: peer_of(a)["endpoint"] == pair.right.endpoint(), 15, "the endpoint")
+    assert reaches(a.host, pair.right.inner(), 15)
     assert a.status()["wireguard"].keys() == {pair.left.device.name}
 
 
@@ -119,12 +119,12 @@ def remembered(net):
     pair, a, b, dns = named(net, "192.0.2.2")
     b.start()
     a.start()
-    assert reaches(a.host, pair.right.inner(), 8)
+    assert reaches(a.host, pair.right.inner(), 15)
     a.kill()
     dns.names = {}
     a.start()
-    until(lambda: peer_of(a)["endpoint"] == pair.right.endpoint(), 8, "where it was")
-    assert reaches(a.host, pair.right.inner(), 8)
+    until(lambda: peer_of(a)["endpoint"] == pair.right.endpoint(), 15, "where it was")
+    assert reaches(a.host, pair.right.inner(), 15)
     assert any("cannot be resolved" in warning for warning in peer_of(a)["warnings"]), peer_of(a)
 
 
@@ -133,13 +133,14 @@ def forgotten(net):
     """A tunnel that is removed has its names asked for no more."""
     pair, a, b, dns = named(net)
     a.start()
-    until(lambda: dns.asked.count(NAME) >= 2, 5, "two questions")
+    until(lambda: dns.asked.count(NAME) >= 2, 15, "two questions")
     a.config["wireguard"] = {}
     a.reload()
     asked = len(dns.asked)
+    # It would be asked for again after 1 s, and 2 s later.
     try:
         until(lambda: len(dns.asked) > asked + 2, 4, "no question")
-    except Exception:
+    except TimedOut:
         return
     raise AssertionError(f"{len(dns.asked) - asked} more questions")
 
@@ -151,7 +152,7 @@ def moves(net):
     pair, a, b, dns = named(net, "192.0.2.2")
     b.start()
     a.start()
-    assert reaches(a.host, pair.right.inner(), 8)
+    assert reaches(a.host, pair.right.inner(), 15)
     b.host.ip(f"address del {pair.right.outer()}/24 dev wire")
     dns.names[NAME] = [pair.right.outer("v6")]
     took = reaches(a.host, pair.right.inner(), 45)
@@ -167,7 +168,7 @@ def two_addresses(net):
     pair, a, b, dns = named(net, dead, right)
     b.start()
     a.start()
-    until(lambda: peer_of(a)["endpoint"] == f"[{dead}]:{PORT}", 5, "the first of the addresses")
+    until(lambda: peer_of(a)["endpoint"] == f"[{dead}]:{PORT}", 15, "the first of the addresses")
     asked = len(dns.asked)
     assert reaches(a.host, pair.right.inner(), 40)
     assert peer_of(a)["endpoint"] == pair.right.endpoint() and len(dns.asked) > asked

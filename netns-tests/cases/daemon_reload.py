@@ -15,7 +15,7 @@ class Steady:
 
     def __init__(self, a, b, target, back, port=7000):
         self.both = [Sequence(a, b, target, port), Sequence(b, a, back, port + 1)]
-        until(lambda: all(sequence.arrived for sequence in self.both), 5, "the first datagrams")
+        until(lambda: all(sequence.arrived for sequence in self.both), 15, "the first datagrams")
 
     def lost(self):
         missing = []
@@ -47,8 +47,11 @@ def overruns(host):
 def unchanged_tunnel(net):
     """No packet of a tunnel is lost while another is added, changed and removed 20 times, by either way to reload."""
     pair, a, b, steady = busy_pair(net)
+    # A machine that is busy elsewhere for a moment is to lose nothing in the devices' queues.
+    for site in (pair.left, pair.right):
+        site.host.ip(f"link set {site.device.name} txqueuelen 10000")
     flow, other = [], net.device("other")
-    load = threading.Thread(target=lambda: flow.append(iperf3(a.host, b.host, pair.right.inner(), udp=True, rate="10M",
+    load = threading.Thread(target=lambda: flow.append(iperf3(a.host, b.host, pair.right.inner(), udp=True, rate="3M",
                                                               seconds=6)))
     load.start()
     handshakes = a.status()["wireguard"][pair.left.device.name]["handshakes"]
@@ -75,7 +78,7 @@ def unchanged_tunnel(net):
 
 
 #   a: aditd with peers that come and go ---- wire ---- b: aditd, one of its peers
-@case(limit=40)
+@case(limit=60)
 def peers_around_a_flow(net):
     """No packet of a peer's flow is lost while other peers and its own routes are added, changed and removed."""
     pair, a, b, steady = busy_pair(net)
@@ -121,7 +124,7 @@ def owners(net):
     taken = device.state().peers[ours].allowed_ips
     code, output = device.attempt("set", name, "peer", theirs, "allowed-ips", f"{taken[0]},10.63.0.0/16")
     assert code and "not permitted" in output.lower(), f"exit {code}: {output}"
-    a.process.wait_output(rf"peer {re.escape(theirs)} is not given {re.escape(taken[0])}: peer {re.escape(ours)}", 3)
+    a.process.wait_output(rf"peer {re.escape(theirs)} is not given {re.escape(taken[0])}: peer {re.escape(ours)}", 15)
     assert device.state().peers[ours].allowed_ips == taken, "wg set took an allowed IP from a peer of the file"
     assert device.state().peers[theirs].allowed_ips == ["10.63.0.0/16"], "the rest was not done"
     other = keys().public
@@ -190,7 +193,7 @@ def renamed(net):
     a.config["wireguard"][new] = a.config["wireguard"].pop(old)
     said = a.reload()
     assert said.strip() == f"added {new}; removed {old}", said
-    assert reaches(a.host, pair.right.inner(), 8) and reaches(a.host, pair.right.inner("v6"), 8)
+    assert reaches(a.host, pair.right.inner(), 15) and reaches(a.host, pair.right.inner("v6"), 15)
     links = a.host.ip("-o link")
     assert new in links and old not in links
     assert set(a.guards()) == {"10.9.0.0/24", "10.9.0.2", "fd09::/64", "fd09::2"}, a.guards()
@@ -214,7 +217,7 @@ def route_moves(net):
         assert "but" not in said, said
         assert f"dev {tunnel}" in a.host.ip("route get 10.70.0.1")
         assert "10.70.0.0/16" in a.guards()
-        answered = reaches(a.host, "10.70.0.1", 3) if works else ping(a.host, "10.70.0.1", count=1, wait=0.3)
+        answered = reaches(a.host, "10.70.0.1", 10) if works else ping(a.host, "10.70.0.1", count=1, wait=0.3)
         assert bool(answered) == works
     lost = steady.lost()
     assert lost == [[], []], lost
@@ -231,14 +234,14 @@ def taken_away_by_hand(net):
     a.host.ip(f"-6 route del unreachable fd09::2 metric {0xFFFFFFFF}")
     assert not reaches(a.host, pair.right.inner(), 1)
     a.reload()
-    assert reaches(a.host, pair.right.inner(), 5)
+    assert reaches(a.host, pair.right.inner(), 15)
     assert set(a.guards()) == {"10.9.0.0/24", "10.9.0.2", "fd09::/64", "fd09::2"}, a.guards()
     a.host.ip(f"link del {name}")
-    until(lambda: a.status()["wireguard"][name]["state"] == "gone", 5, "state gone")
+    until(lambda: a.status()["wireguard"][name]["state"] == "gone", 15, "state gone")
     assert "deleted" in a.ctl("status")[1] and a.http("GET", "/v1/health")[0] == 503
     a.reload()
-    assert reaches(a.host, pair.right.inner(), 8)
+    assert reaches(a.host, pair.right.inner(), 15)
     device.host.run("rm", device.socket)
-    until(lambda: a.status()["wireguard"][name]["state"] == "gone", 5, "state gone")
+    until(lambda: a.status()["wireguard"][name]["state"] == "gone", 15, "state gone")
     a.reload()
-    assert reaches(a.host, pair.right.inner(), 8) and a.http("GET", "/v1/health")[0] == 200
+    assert reaches(a.host, pair.right.inner(), 15) and a.http("GET", "/v1/health")[0] == 200

@@ -9,7 +9,7 @@ from lab.case import case
 from lab.daemon import NOBODY, gateways
 from lab.site import PORT, wired
 from lab.traffic import reaches
-from lab.wait import until
+from lab.wait import TimedOut, until
 from lab.wireguard import keys
 
 NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
@@ -55,6 +55,14 @@ def found(pid, **secrets):
     return places
 
 
+def once_gone(pid, **secrets):
+    """What is found of keys that are to be gone: a thread that was about to let go of one has some seconds for it."""
+    try:
+        return until(lambda: (places := found(pid, **secrets)) and not any(places.values()) and places, 3, "no key in memory")
+    except TimedOut:
+        return found(pid, **secrets)
+
+
 #   a: aditd with tunnels x and wg1 ---- wire ---- b: aditd
 @case(user=("nobody", "root"), how=("tunnel", "peer", "key"), limit=60)
 def memory_forgets(net, user, how):
@@ -75,7 +83,7 @@ def memory_forgets(net, user, how):
         places = found(a.process.pid, **secrets)
         return None if any(form in texts for all in places.values() for form, *_ in all) else places
 
-    before = until(only_raw, 3, "no key as text in memory")
+    before = until(only_raw, 15, "no key as text in memory")
     for secret, places in before.items():
         assert any(form == "raw" for form, *_ in places), f"{secret} is not there while it is in use: nothing is shown"
     if how == "tunnel":
@@ -88,7 +96,7 @@ def memory_forgets(net, user, how):
         a.secret(f"{name}.key", keys().private)
         a.secret(f"{name}-other.psk", keys().private)
     a.reload()
-    after = found(a.process.pid, **secrets)
+    after = once_gone(a.process.pid, **secrets)
     assert not any(after.values()), "\n".join(f"{secret}: {place}" for secret in after for place in after[secret])
 
 
@@ -104,11 +112,11 @@ def memory_forgets_what_was_refused(net, how):
     if how == "refused":
         a.config["wireguard"][x]["hooks"] = {"pre_up": ["exit 1"]}
     a.refuses()
-    after = found(a.process.pid, private=ours.private, psk=psk)
+    after = once_gone(a.process.pid, private=ours.private, psk=psk)
     assert not any(after.values()), "\n".join(f"{secret}: {place}" for secret in after for place in after[secret])
 
 
-@case(limit=40)
+@case(limit=60)
 def nowhere_told(net):
     """No key in the log at its most talkative, in status, metrics, audit trail, trace, or answers to wrong requests."""
     pair = wired(net, psk=True)
@@ -140,8 +148,11 @@ def nowhere_told(net):
 def threads(pid):
     """Each thread's lines of /proc/PID/task/TID/status."""
     for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/status") as file:
-            yield dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        try:
+            with open(f"/proc/{pid}/task/{task}/status") as file:
+                yield dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+        except (FileNotFoundError, ProcessLookupError):
+            continue        # it has ended: one that answered somebody
 
 
 @case(port=(PORT, 500))

@@ -41,7 +41,7 @@ def answered(server, *parts, least):
         return not empty
 
     try:
-        until(unanswered, 10, "answers", step=0.5)
+        until(unanswered, 20, "answers", step=0.5)
     except Exception:
         raise AssertionError(f"queries without an answer: {empty}") from None
     groups = server.ask("rules")["data"]["groups"]
@@ -59,10 +59,10 @@ def tunnels(net):
         ping(a.host, pair.right.inner(), count=40)
         b.host.attempt("ping", "-c2", "-i0.02", "-W0.1", "-I", "10.99.0.1", pair.left.inner())
         a.reload()
-    assert server.result("up{job='adit'}")[0]["value"][1] == "1"
+    until(lambda: server.result("up{job='adit'}")[0]["value"][1] == "1", 15, "a scrape")
     answered(server, least=20)
     a.host.ip(f"link set {pair.left.device.name} down")
-    until(lambda: "AditTunnelNotUp" in server.alerts(), 8, "the alert about a tunnel that is down", step=0.2)
+    until(lambda: "AditTunnelNotUp" in server.alerts(), 20, "the alert about a tunnel that is down", step=0.2)
 
 
 #   host ---- a: aditd, scraped ==== link ==== b: aditd ---- host
@@ -77,7 +77,7 @@ def links(net):
     ping(link.x, "10.8.0.2", count=20)
     answered(server, "adit_macsec_", least=25)
     sent = 'adit_macsec_out_pkts_encrypted_total{tunnel="uplink"}'
-    until(lambda: int(server.result(sent)[0]["value"][1]) >= before["OutPktsEncrypted"] + 20, 5, "the frames that were sent")
+    until(lambda: int(server.result(sent)[0]["value"][1]) >= before["OutPktsEncrypted"] + 20, 15, "the frames that were sent")
 
 
 #   curl ---- aditd, scraped ---- a backend
@@ -99,7 +99,7 @@ def tls(net):
     assert "AditCertificateEnds" not in server.alerts()
     certificate(a, "www", days=3)
     a.reload()
-    until(lambda: "AditCertificateEnds" in server.alerts(), 8, "the alert about a certificate", step=0.2)
+    until(lambda: "AditCertificateEnds" in server.alerts(), 20, "the alert about a certificate", step=0.2)
 
 
 #   client ---- gateway: aditd, scraped ---- server
@@ -114,4 +114,4 @@ def clients(net):
     # So that there is a refusal to tell of.
     assert Client(office, "d").enrol()[0] == 401
     answered(server, "adit_client_", least=7)
-    until(lambda: server.result("adit_client_leases")[0]["value"][1] == "1", 5, "the lease")
+    until(lambda: server.result("adit_client_leases")[0]["value"][1] == "1", 15, "the lease")
