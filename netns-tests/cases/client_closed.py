@@ -56,7 +56,7 @@ def kill_switch(net):
     assert ping(pair.left.host, ELSEWHERE) == 3, "it works again"
     markers.append(lures(pair, "up again"))
     pair.left.host.ip(f"link del {client.name}")
-    until(lambda: client.state() == "left", 5, "the process ends with its device")
+    until(lambda: client.state() == "left", 15, "the process ends with its device")
     markers.append(lures(pair, "without its device"))
     frames = capture.stop()
     assert capture.dropped() == 0
@@ -132,7 +132,7 @@ def dns_is_put_back(net):
     assert shown() == PLAIN
     client.up()
     client.kill()
-    until(lambda: shown() == PLAIN, 5, "the process that watches puts it back")
+    until(lambda: shown() == PLAIN, 15, "the process that watches puts it back")
     client.ctl("down")
     assert shown() == PLAIN
 

@@ -13,6 +13,8 @@ from lab.traffic import ping, reaches
 from lab.wait import until
 
 ELSEWHERE = "198.51.100.1"
+# Seconds that `adit up` waits for an answer unless it is told otherwise. What ends before that was not waited for.
+PATIENCE = 5
 
 
 def scene(net, peer="wireguard-go", started=True):
@@ -50,7 +52,7 @@ def up_and_down(net, peer):
     code, output = client.ctl("down")
     assert code == 0 and output == f"{name}: down\n", output
     assert [pair.left.host.ip(words) for words in ("-o link", "route show table all", "rule")] == before
-    until(lambda: not pids(pair.left.host.netns), 3, "end of the process")
+    until(lambda: not pids(pair.left.host.netns), 10, "end of the process")
     assert os.listdir(client.run) == [] and client.ctl("down")[1] == "nothing is up\n"
 
 
@@ -81,7 +83,7 @@ def comes_back(net):
         client.up()
         client.kill()
         # The kernel takes the device away after the process.
-        until(lambda: f" {name}:" not in pair.left.host.ip("-o link"), 3, "the end of the device")
+        until(lambda: f" {name}:" not in pair.left.host.ip("-o link"), 10, "the end of the device")
         code, output = pair.left.host.attempt("ping", "-c1", "-W1", pair.right.inner())
         assert code and ("unreachable" in output or "No route to host" in output), f"not held back: {output}"
         assert client.status()["state"] == "left"
@@ -126,7 +128,7 @@ def roams(net):
 
 
 #   a: adit ---- wire ---- b: wireguard-go
-@case()
+@case(limit=60)
 def name_of_the_gateway(net):
     """A gateway by its name, which leads elsewhere later: it is looked up again when nobody answers."""
     pair, client = scene(net)
@@ -153,7 +155,7 @@ def no_route(net):
     start = time.monotonic()
     code, output = client.ctl("up")
     assert code == 1 and "no route to the gateway 192.0.2.2:51820: Network is unreachable" in output, output
-    assert time.monotonic() - start < 3, "it is known at once"
+    assert time.monotonic() - start < PATIENCE, "it is known at once"
     assert client.ctl("status")[0] == 1 and client.state() == "no_route"
     pair.left.address_wire()
     until(lambda: client.state() == "connected", 15, "connected once there is a network", step=0.1)
@@ -188,7 +190,7 @@ def refused(net):
     start = time.monotonic()
     code, output = client.ctl("up")
     assert code == 1 and "refused: 192.0.2.2:51820" in output, output
-    assert time.monotonic() - start < 3 and client.state() == "refused"
+    assert time.monotonic() - start < PATIENCE and client.state() == "refused"
 
 
 #   a: adit with a firewall of its own ---- wire ---- b: wireguard-go
@@ -237,7 +239,7 @@ def first_ping(net):
         start = time.monotonic()
         client.up()
         ups.append(time.monotonic() - start)
-        assert reaches(pair.left.host, pair.right.inner(), 2) is not None
+        assert reaches(pair.left.host, pair.right.inner()) is not None
         times.append(time.monotonic() - start)
         client.ctl("down")
     told = {"up": sorted(ups), "first ping": sorted(times)}
