@@ -7,7 +7,7 @@ import time
 from lab import frame
 from lab.capture import Capture
 from lab.case import case
-from lab.handmade import COOKIE, DATA, INITIATION, RESPONSE, Handmade
+from lab.handmade import DATA, INITIATION, RESPONSE, Handmade
 from lab.site import PORT, Site
 from lab.traffic import ping
 from lab.wait import until
@@ -67,14 +67,14 @@ class Watch:
     def until_dropped(self, wanted):
         """Waits until exactly these are counted."""
         try:
-            until(lambda: self.dropped() == wanted, 3, "the drops", step=0.1)
+            until(lambda: self.dropped() == wanted, 15, "the drops", step=0.1)
         except Exception:
             raise AssertionError(f"dropped {self.dropped()}, wanted {wanted}") from None
 
     def came(self):
         """What came out of the tunnel; without what the site itself sends (from 10.9.0.1, fd09::1, fe80::)."""
         time.sleep(0.1)
-        return [data for _, data in self.inside.frames
+        return [data for _, data in self.inside.caught_up().frames
                 if data[12:16] != OWN_V4 and data[8:24] != OWN_V6 and data[8:10] != b"\xfe\x80"]
 
 
@@ -90,7 +90,7 @@ def sources(net, family):
     for own in ("10.9.0.2", "fd09::2"):
         packet = udp(own, targets[ipaddress.ip_address(own).version], b"mine" * 9)
         peer.send(peer.data(packet))
-        until(lambda: packet in watch.came(), 2, f"the packet from {own}")
+        until(lambda: packet in watch.came(), 10, f"the packet from {own}")
     delivered = len(watch.came())
     lies = ["10.9.0.3", "10.9.0.4", "0.0.0.0", "255.255.255.255", "224.0.0.1", "127.0.0.1", "192.0.2.1", "10.8.255.2",
             "fd09::3", "fd09::4", "::", "::1", "ff02::1", "fe80::2", "::ffff:10.9.0.2", "::10.9.0.2", "2001:db8::1"]
@@ -131,7 +131,7 @@ def lengths(net):
     right = [(packet, pad) for packet in whole.values() for pad in (0, 1, 7, 16, 100, 1000)]
     for packet, pad in right:
         peer.send(peer.data(packet + bytes(pad), pad=1))
-    until(lambda: len(watch.came()) == len(right), 2, "all that was right")
+    until(lambda: len(watch.came()) == len(right), 10, "all that was right")
     assert watch.came() == [packet for packet, _ in right], "padding was left"
     peer.send(*[peer.data(b"") for _ in range(5)])
     watch.until_dropped({"malformed": len(wrong)})
@@ -163,7 +163,7 @@ def replayed_by_a_peer(net, family):
     peer.finish(peer.receive(RESPONSE))
     packets = [peer.data(udp("10.9.0.2", "10.9.0.1", bytes([number]) * 20)) for number in range(20)]
     peer.send(*packets)
-    until(lambda: len(watch.came()) == 20, 2, "the packets")
+    until(lambda: len(watch.came()) == 20, 10, "the packets")
     state = site.device.state().peers[peer.keys.public]
     for sender in (peer, again):
         # Initiations are looked at 20 ms apart.
@@ -177,7 +177,7 @@ def replayed_by_a_peer(net, family):
     after = site.device.state().peers[peer.keys.public]
     assert (after.endpoint, after.handshake) == (state.endpoint, state.handshake)
     peer.send(peer.data(udp("10.9.0.2", "10.9.0.1", b"still well")))
-    until(lambda: len(watch.came()) == 21, 2, "the session after all that")
+    until(lambda: len(watch.came()) == 21, 10, "the session after all that")
 
 
 @case()
@@ -189,11 +189,11 @@ def counters(net):
     right = [5000, 4999, 100, 1 << 20, (1 << 20) - 8000, 1 << 63, limit - 1]
     for counter in right:
         peer.send(peer.data(packet, counter))
-    until(lambda: len(watch.came()) == len(right), 2, "each of them")
+    until(lambda: len(watch.came()) == len(right), 10, "each of them")
     past = [limit, limit + 1, 2 ** 64 - 1]
     behind = [5000, 1 << 20, 1 << 63, limit - 8500, limit - 1]
     peer.send(*[peer.data(packet, counter) for counter in past + behind])
-    until(lambda: sum(watch.dropped().values()) == len(past + behind), 3, "the drops", step=0.1)
+    until(lambda: sum(watch.dropped().values()) == len(past + behind), 15, "the drops", step=0.1)
     assert len(watch.came()) == len(right), f"too many came through; dropped {watch.dropped()}"
     assert watch.dropped().get("replay", 0) >= len(behind), watch.dropped()
 
