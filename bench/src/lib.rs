@@ -13,6 +13,7 @@ pub mod forward;
 pub mod leases;
 pub mod tls;
 
+mod alarm;
 mod load;
 mod message;
 mod pace;

@@ -2,6 +2,7 @@
 //!
 //! TLS 1.3, AES-128-GCM and one group, whatever a server would like better: what is compared has to do the same work.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,10 +16,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Barrier;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+use crate::alarm::Alarm;
 
 /// What a client reads at a time.
 const READ: usize = 1 << 18;
@@ -150,17 +154,22 @@ pub fn requests(
 ) -> Result<Tally> {
     let request: Rc<[u8]> =
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", target.name.to_str()).into_bytes().into();
+    // Distances are even if all count from the same moment.
+    let (all_there, common) = (Rc::new(Barrier::new(places)), Rc::new(OnceCell::new()));
     run(places, |place| {
         let (target, request) = (target.clone(), request.clone());
+        let (all_there, common) = (all_there.clone(), common.clone());
         async move {
             let connector = target.connector(false)?;
             let mut stream = target.connect(&connector).await?;
             let mut buffer = vec![0; READ];
             answer(&mut stream, &request, &mut buffer).await?;
-            let (mut tally, begun) = (Tally::default(), Instant::now());
+            let alarm = Alarm::new()?;
+            all_there.wait().await;
+            let (mut tally, begun) = (Tally::default(), *common.get_or_init(Instant::now));
             let mut number = place as f64;
             loop {
-                // A timer has a grain of a millisecond: what it adds is no fault of the server's. Who is late is.
+                // That an alarm comes late is no fault of the server's. That a request waits for the one before it is.
                 let now = Instant::now();
                 let due = rate.map_or(now, |rate| begun + Duration::from_secs_f64(number / rate));
                 if due >= begun + length {
@@ -168,7 +177,7 @@ pub fn requests(
                 }
                 let mut from = due;
                 if due > now {
-                    sleep_until(due).await;
+                    alarm.ring_in(due - now).await?;
                     from = Instant::now();
                 }
                 tally.bytes += answer(&mut stream, &request, &mut buffer).await? as u64;
@@ -241,10 +250,13 @@ fn run<F: Future<Output = Result<Tally>> + 'static>(
 ) -> Result<Tally> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let tasks: Vec<_> = (0..places).map(|place| tokio::task::spawn_local(work(place))).collect();
+        let mut tasks = JoinSet::new();
+        for place in 0..places {
+            tasks.spawn_local(work(place));
+        }
         let mut all = Tally::default();
-        for task in tasks {
-            all.add(task.await??);
+        while let Some(done) = tasks.join_next().await {
+            all.add(done??);
         }
         Ok(all)
     })
