@@ -23,10 +23,14 @@ TLSLOAD = f"{ROOT}/target/release/tlsload"
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 # By layer 4, and the same by HTTP/1.1, as far as each can.
 LAYER4 = ("adit-tls", "nginx-stream", "haproxy-tcp")
-HTTP = ("nginx-http", "haproxy-http")
+HTTP = ("adit-http", "nginx-http", "haproxy-http")
 ENDS = (*LAYER4, *HTTP)
+# Whom each of ours is compared with.
+RIVALS = {ours: tuple(rivals) for ours, *rivals in (LAYER4, HTTP)}
 PORTS = {"ecdsa": 8443, "rsa": 8444}
 PLAIN = 8080
+# Idle connections to the backend that each may keep in HTTP mode: as many as come at once, and more.
+KEPT = 128
 BODIES = {"1k": 1 << 10, "1m": 1 << 20, "16m": 16 << 20}
 # Where each of them runs. The terminator shares its processor with nobody.
 TERMINATOR, OTHERS = "0", "1"
@@ -51,6 +55,13 @@ NGINX_TLS = """
     ssl_certificate {folder}/{kind}.pem; ssl_certificate_key {folder}/{kind}-key.pem; ssl_protocols TLSv1.3;
     ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_ecdh_curve X25519; ssl_session_tickets on;
 """
+# What adit's HTTP mode tells the backend of a client, whether asked to or not: the others are asked.
+NGINX_TOLD = {"Host": "$http_host", "Forwarded": '"for=$remote_addr;host=$http_host;proto=https"', "X-Forwarded-For": "$remote_addr",
+              "X-Real-IP": "$remote_addr", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "$http_host",
+              "X-Forwarded-Port": "$server_port", "X-Request-ID": "$request_id"}
+HAPROXY_TOLD = {"Forwarded": '"for=%[src];host=%[req.hdr(host)];proto=https"', "X-Forwarded-For": "%[src]", "X-Real-IP": "%[src]",
+                "X-Forwarded-Proto": "https", "X-Forwarded-Host": "%[req.hdr(host)]", "X-Forwarded-Port": "%[dst_port]",
+                "X-Request-ID": "%[uuid()]"}
 HAPROXY = """
 global
   nbthread 1
@@ -141,6 +152,8 @@ class TlsEnds:
             entry = {"chain_file": self.written(f"{kind}.pem", text), "key_file": a.secret(f"{kind}-key.pem", key)}
             a.config["tls"][kind] = {"listen": [f"127.0.0.1:{port}"], "certificates": [entry],
                                      "route": {"app": {"backend": [f"127.0.0.1:{PLAIN}"]}}}
+            if self.name.endswith("http"):
+                a.config["tls"][kind]["route"]["app"]["http"] = {"backend_idle": KEPT, "idle_timeout": "10m"}
         command = a.command
         a.command = lambda: ("taskset", "-c", TERMINATOR, "prlimit", f"--nofile={OPEN_FILES}", *command())
         return a.start().process
@@ -151,22 +164,25 @@ class TlsEnds:
         servers = ""
         for kind, port in PORTS.items():
             tls = NGINX_TLS.format(folder=self.folder, kind=kind)
-            to = (f"location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_buffering on; }}"
+            told = " ".join(f"proxy_set_header {name} {value};" for name, value in NGINX_TOLD.items())
+            to = (f"location / {{ proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection \"\"; {told} }}"
                   if http else f"proxy_pass 127.0.0.1:{PLAIN};")
             servers += f"  server {{ listen 127.0.0.1:{port} ssl backlog=8192; {tls} {to} }}\n"
         if http:
             paths = "".join(f"{one}_temp_path {self.folder}; " for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
             text += (f"http {{ access_log off; {paths} keepalive_requests 100000000; keepalive_timeout 600s;\n"
-                     f"  client_header_timeout 600s; upstream app {{ server 127.0.0.1:{PLAIN}; keepalive 128; }}\n{servers} }}\n")
+                     f"  client_header_timeout 600s; upstream app {{ server 127.0.0.1:{PLAIN}; keepalive {KEPT}; }}\n{servers} }}\n")
         else:
             text += f"stream {{ proxy_timeout 600s; tcp_nodelay on;\n{servers} }}\n"
         return self.start("/usr/sbin/nginx", "-c", self.written("nginx.conf", text))
 
     def haproxy(self):
-        text = HAPROXY.format(mode=self.name.partition("-")[2])
+        mode = self.name.partition("-")[2]
+        text = HAPROXY.format(mode=mode)
+        told = "".join(f"  http-request set-header {name} {value}\n" for name, value in HAPROXY_TOLD.items() if mode == "http")
         for kind, port in PORTS.items():
             text += (f"frontend {kind}\n  bind 127.0.0.1:{port} ssl crt {self.folder}/{kind}-both.pem curves X25519 backlog 8192\n"
-                     "  default_backend app\n")
+                     f"{told}  default_backend app\n")
         text += f"backend app\n  server one 127.0.0.1:{PLAIN}\n"
         return self.start("/usr/sbin/haproxy", "-db", "-f", self.written("haproxy.cfg", text))
 
