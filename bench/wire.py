@@ -85,7 +85,7 @@ def main():
     if os.geteuid():
         print("bench/run: it makes network namespaces: run it as root", file=sys.stderr)
         return 2
-    implementations = list(dict.fromkeys(plan.implementation for plan in wanted.plans))
+    implementations = list(dict.fromkeys(name for plan in wanted.plans for name in plan.measured))
     try:
         require(implementations)
     except Missing as error:

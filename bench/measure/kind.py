@@ -1,5 +1,5 @@
 """The kinds of turns: which groups of figures each measures, of whom, and how long it takes."""
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from measure.crowd import Crowd
 from measure.ethernet import LINKS
@@ -9,7 +9,8 @@ from measure.linked import Linked
 from measure.odd import Odd
 from measure.order import Order
 from measure.plain import Plain
-from measure.tls_ends import ENDS
+from measure.tls_ends import ENDS, RIVALS
+from measure.tls_trips import TlsTrips
 from measure.tls_turn import TlsTurn
 
 
@@ -25,6 +26,8 @@ class Kind:
     able: tuple
     usual: tuple
     always: float = 3.0
+    # Whom a turn of each measures with it.
+    beside: dict = field(default_factory=dict)
 
     def seconds(self, wanted, quick):
         """How long a turn with these groups takes."""
@@ -41,7 +44,8 @@ KINDS = {
     "growth": Kind(Growth, {"growth": 108}, {"growth": 38}, TUNNELS, ("adit", "wireguard-go")),
     "crowd": Kind(Crowd, {"crowd": 20}, {"crowd": 14}, STANDARD, ("adit", "wireguard-go")),
     "link": Kind(Linked, {"link": 62}, {"link": 24}, LINKS, LINKS),
-    "tls": Kind(TlsTurn, {"tls": 34}, {"tls": 14}, ENDS, ENDS),
+    "tls": Kind(TlsTurn, {"tls": 30}, {"tls": 13}, ENDS, ENDS),
+    "tls_trips": Kind(TlsTrips, {"tls_trips": 30}, {"tls_trips": 13}, tuple(RIVALS), tuple(RIVALS), beside=RIVALS),
 }
 GROUPS = tuple(group for kind in KINDS.values() for group in kind.groups)
 # What a run measures unless it is told: a table of half an hour, not of hours.
@@ -55,6 +59,11 @@ class Plan:
     implementation: str
     wanted: tuple
     quick: bool
+
+    @property
+    def measured(self):
+        """All whose figures come of it."""
+        return (self.implementation, *KINDS[self.kind].beside.get(self.implementation, ()))
 
     @property
     def seconds(self):

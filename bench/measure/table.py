@@ -4,7 +4,7 @@ from statistics import median
 from measure.ethernet import CIPHERED, MTUS
 from measure.figures import FIGURES, LESS
 from measure.implementation import ALL, PEERS
-from measure.tls_ends import HTTP, LAYER4
+from measure.tls_ends import RIVALS
 
 # Who is compared with whom. BEST is the best of the peers, figure by figure.
 BEST = "best peer"
@@ -19,8 +19,6 @@ PAIRS = (("adit", "wireguard-go"), ("adit", "gotatun-cli"), ("adit", BEST), ("ad
 SHARES = (("adit-null", "veth"), ("adit-link", "forwarder-direct"), ("adit-link-jumbo", "forwarder-jumbo"),
           *CIPHERED.items(), ("adit-link", "cable"), ("adit-link-jumbo", "cable-jumbo"), ("forwarder", "cable"),
           ("forwarder-jumbo", "cable-jumbo"))
-# Who the best is chosen from, for those that do not end tunnels of WireGuard.
-RIVALS = {ours: tuple(name for name in same if name != ours) for ours, same in (("adit-tls", LAYER4), ("adit-http", HTTP))}
 # No implementation to choose: one does not encrypt, one is no tunnel.
 BEYOND = ("adit-null", "veth")
 LABEL, CELL, RATIO = 34, 14, 19

@@ -25,7 +25,6 @@ class TlsTurn(Turn):
         self.figure(self.bodies, "1k", 64)
         self.figure(self.bodies, "1m", 8)
         self.figure(self.bodies, "16m", 4)
-        self.figure(self.latency)
 
     def handshakes(self, key, port, resume, hybrid):
         told = self.ends.load("handshakes", *(["--resume"] if resume else []), port=port, seconds=self.length, hybrid=hybrid)
@@ -36,17 +35,7 @@ class TlsTurn(Turn):
 
     def bodies(self, which, connections):
         told = self.ends.load("requests", f"/{which}", connections=connections, seconds=self.length)
-        if which == "1k":
-            self.peak = told["done"] / told["seconds"]
         self.note(f"tls_body_{which}", told["done"] / told["cpu"], **told)
-
-    def latency(self):
-        """At 70 % of what the client got out of it: with one processor for client and backend that is not its peak."""
-        rate = round(0.7 * self.peak)
-        told = self.ends.load("requests", "/1k", "--rate", rate, connections=32, seconds=1.5 * self.length)
-        assert told["done"] > 0.95 * rate * 1.5 * self.length, f"{told['done']} of {rate} a second"
-        for which in ("p50", "p99"):
-            self.note(f"tls_{which}", told[f"{which}_us"], rate=rate, **told)
 
     def memory(self):
         self.ends.load("handshakes", seconds=0.2)
