@@ -15,6 +15,7 @@ pub mod certificate;
 mod channel;
 pub mod check;
 pub mod choice;
+mod clear;
 pub mod clients;
 mod connection;
 pub mod counters;

@@ -1,11 +1,12 @@
-//! The access log: a line for each connection, at its end.
+//! The access log: a line for each connection, at its end; where requests are read, a line for each of them.
 //!
 //! Data threads put entries into a queue with an end; a thread of its own writes them. When the disk does not keep up entries
 //! are lost and counted: nobody waits for it.
 
 mod entry;
+mod line;
 
-pub use entry::Entry;
+pub use entry::{Connection, Entry, Request};
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Entries that wait at most; each has about a kilobyte.
+/// Entries that wait at most; each has about a kilobyte, and what clients chose of it no more than a few.
 const WAITING: usize = 4096;
 /// Bytes that are written at once.
 const BATCH: usize = 64 << 10;

@@ -22,10 +22,13 @@ use super::proxy::Header;
 use super::record::clear_alert;
 use super::relay::Relay;
 use super::socket::Socket;
-use super::visit::Visit;
+use super::visit::{DONE, Visit};
 
 /// The most that is held of a client's flights: certificates that it shows come in several records.
 const FLIGHT: usize = 2 * LARGEST;
+
+/// What is said of a backend that does not take a connection in time.
+pub(super) const LATE: &str = "no answer in time";
 
 /// What the connections of one thread share.
 pub(super) struct Shared {
@@ -72,11 +75,15 @@ pub(super) async fn serve<S>(client: Socket, guest: &mut Guest, shared: &Shared,
         Ok(Begun::Relay(established)) => *established,
         Ok(Begun::Http(begun)) => {
             let (client, link) = *begun;
-            Box::pin(client.serve(link)).await;
-            return visit.iter_mut().for_each(|visit| visit.ended(None));
+            let ended = Box::pin(client.serve(link)).await;
+            if let Some(visit) = &mut visit {
+                visit.moved(ended.received, ended.sent);
+                visit.ended(ended.end);
+            }
+            return;
         }
         Err(failure) => {
-            visit.iter_mut().for_each(|visit| visit.ended(Some(&failure)));
+            visit.iter_mut().for_each(|visit| visit.ended(failure.name()));
             return shared.counters.fail(&failure);
         }
     };
@@ -85,7 +92,7 @@ pub(super) async fn serve<S>(client: Socket, guest: &mut Guest, shared: &Shared,
     let ended = relay.run(&shared.counters).await;
     if let Some(visit) = &mut visit {
         visit.moved(ended.upward, ended.downward);
-        visit.ended(ended.failure.as_ref());
+        visit.ended(ended.failure.as_ref().map_or(DONE, Failure::name));
     }
     if let Some(failure) = &ended.failure {
         shared.counters.fail(failure);
@@ -132,17 +139,15 @@ async fn establish<S>(
         visit.greeted(&about, route.name());
     }
     if let (Some(rules), Some(_)) = (route.http(), &handshake) {
-        let answering = http::Client::new(&shared.http, &route, rules, &about);
+        let requests = visit.as_mut().map(Visit::requests);
+        let answering = http::Client::new(&shared.http, &route, rules, &about, requests);
         let http2 = about.alpn == Some(b"h2".as_slice());
         let channel = handshake.map(Handshake::finish).transpose().map_err(Failure::Handshake)?.map(Box::new);
         let (pool, counters) = (shared.pool.clone(), shared.counters.clone());
         let link = http::Link { socket: client, channel, carry: received, http2, pool, counters };
         return Ok(Begun::Http(Box::new((answering, link))));
     }
-    let (backend, upstream) = connect(&*route, &about).await?;
-    if let Some(visit) = visit {
-        visit.connected(&backend.address);
-    }
+    let (backend, upstream) = connect(&*route, &about, visit).await?;
     let channel = match handshake.map(Handshake::finish).transpose() {
         Ok(channel) => channel.map(Box::new),
         Err(error) => {
@@ -156,7 +161,7 @@ async fn establish<S>(
 }
 
 /// Reads the PROXY header that comes ahead of all else. The address that the client came to, if it says so.
-async fn introduce(
+pub(super) async fn introduce(
     client: &mut Socket,
     guest: &mut Guest,
     visit: &mut Option<Visit>,
@@ -311,7 +316,11 @@ fn untouched(hello: ClientHello<'_>, client: SocketAddr, local: Option<SocketAdd
 }
 
 /// A backend that took the connection and its preface.
-async fn connect(route: &dyn Route, about: &Secured<'_>) -> Result<(Backend, Socket), Failure> {
+async fn connect(
+    route: &dyn Route,
+    about: &Secured<'_>,
+    visit: &mut Option<Visit>,
+) -> Result<(Backend, Socket), Failure> {
     let mut preface = Vec::new();
     route.preface(about, &mut preface);
     let mut tried = 0;
@@ -320,20 +329,18 @@ async fn connect(route: &dyn Route, about: &Secured<'_>) -> Result<(Backend, Soc
             let tls = route.tls(&backend, about.alpn).map_err(std::io::Error::other)?;
             dial(&backend.address, &preface, tls).await
         };
-        match timeout(route.timeouts().connect, attempt).await {
+        let (error, event) = match timeout(route.timeouts().connect, attempt).await {
             Ok(Ok(socket)) => {
                 route.note(&backend, BackendEvent::Connected);
+                visit.iter_mut().for_each(|visit| visit.connected(&backend.address));
                 return Ok((backend, socket));
             }
-            Ok(Err(error)) => {
-                route.complain(&backend, &error.to_string());
-                route.note(&backend, BackendEvent::Refused);
-            }
-            Err(_) => {
-                route.complain(&backend, "no answer in time");
-                route.note(&backend, BackendEvent::TimedOut);
-            }
-        }
+            Ok(Err(error)) => (error.to_string(), BackendEvent::Refused),
+            Err(_) => (LATE.to_owned(), BackendEvent::TimedOut),
+        };
+        visit.iter_mut().for_each(|visit| visit.refused(&backend.address, &error));
+        route.complain(&backend, &error);
+        route.note(&backend, event);
         tried += 1;
     }
     Err(Failure::NoBackend)

@@ -18,13 +18,13 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// A connection came from `peer`. `direct`: nobody passes connections on here.
+    /// A connection came from `peer`.
     ///
     /// # Errors
     /// It may not stay.
-    pub(super) fn new(choose: &Arc<dyn Choose>, peer: SocketAddr, direct: bool) -> Result<Self, Limit> {
+    pub(super) fn new(choose: &Arc<dyn Choose>, peer: SocketAddr) -> Result<Self, Limit> {
         choose.arrives()?;
-        let passed_on = !direct && choose.expects_proxy(peer.ip());
+        let passed_on = choose.expects_proxy(peer.ip());
         let mut guest = Self { choose: choose.clone(), address: peer, passed_on, counted: None };
         if !passed_on {
             guest.introduce(Some(peer))?;

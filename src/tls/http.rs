@@ -16,13 +16,16 @@ mod executor;
 mod forward;
 mod headers;
 mod plain;
+mod refusal;
 mod request;
+mod running;
 pub mod settings;
 mod shared;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod watch;
 
 /// What clients are offered, best first.
 pub(super) const ALPN: [&str; 2] = ["h2", "http/1.1"];

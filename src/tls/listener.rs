@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::buffers::Pool;
 use super::choice::Choose;
+use super::clear::serve_clear;
 use super::connection::{Shared, serve};
 use super::counters::Counters;
 use super::guest::Guest;
@@ -289,7 +290,7 @@ impl Door {
         let client = Socket::accepted(client);
         let plain = self.plain;
         let guest = match crowd.open.get() < self.most {
-            true => Guest::new(&shared.choose, address, plain),
+            true => Guest::new(&shared.choose, address),
             false => Err(Limit::Connections),
         };
         let mut guest = match guest {
@@ -304,8 +305,7 @@ impl Door {
         crowd.open.set(crowd.open.get() + 1);
         tokio::task::spawn_local(async move {
             if plain {
-                let parts = (shared.pool.clone(), shared.counters.clone());
-                Box::pin(http::redirect(client, &shared.choose, parts, shared.patience())).await;
+                Box::pin(serve_clear(client, &mut guest, &shared)).await;
                 drop(slot);
             } else {
                 serve(client, &mut guest, &shared, slot).await;

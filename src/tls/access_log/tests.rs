@@ -6,20 +6,35 @@ use super::*;
 use crate::test_folder::Folder;
 
 fn entry(identity: &str) -> Box<Entry> {
-    let mut entry = Entry {
+    let connection = Connection {
         listener: "web".into(),
         client: Some("192.0.2.1:4660".parse().unwrap()),
         version: Some("TLSv1.3"),
         sni: Some("www.example.com".into()),
         identity: Some(identity.to_owned()),
+        handshake: Some(Duration::from_micros(1_500)),
+        ..Connection::default()
+    };
+    Box::new(Entry {
+        ended: Duration::from_millis(1_795_311_042_750),
+        connection: Arc::new(connection),
         received: Some(7),
-        handshake: Some(0.001_5),
-        duration: 2.25,
+        duration: Duration::from_millis(2_250),
         end: "done",
         ..Entry::default()
+    })
+}
+
+/// The same, of a request.
+fn request(path: &str) -> Box<Entry> {
+    let request = Request {
+        method: Some("GET".into()),
+        host: Some("www.example.com".into()),
+        path: Some(path.to_owned()),
+        status: Some(200),
+        ..Request::default()
     };
-    entry.at(Duration::from_millis(1_795_311_042_750));
-    Box::new(entry)
+    Box::new(Entry { request: Some(request), ..*entry("x") })
 }
 
 fn settings(folder: &Folder, format: Format) -> Settings {
@@ -55,6 +70,32 @@ fn a_line_is_json_whatever_a_client_calls_itself() {
     let shown = r#""identity":"CN=a\"b\\'\n\u007f\u009b31m\u202e\u2028\ufeff\udb40\udc41é😀""#;
     assert!(lines[0].contains(shown), "{}", lines[0]);
     assert!(value["sent"].is_null() && value["ja4"].is_null());
+    assert_eq!((&value["kind"], value.get("path")), (&"connection".into(), None));
+}
+
+#[test]
+fn a_request_has_what_its_connection_has_and_its_own() {
+    for (format, line) in [
+        (
+            Format::Json,
+            "{\"time\":\"2026-11-22T01:30:42.750Z\",\"kind\":\"request\",\"listener\":\"web\",\"client\":\"192.0.2.1:4660\",\
+             \"proxy\":null,\"local\":null,\"version\":\"TLSv1.3\",\"suite\":null,\"group\":null,\"sni\":\"www.example.com\",\
+             \"alpn\":null,\"resumed\":null,\"identity\":\"x\",\"certificate\":null,\"ja4\":null,\"handshake\":0.001500,\
+             \"route\":null,\"id\":null,\"method\":\"GET\",\"host\":\"www.example.com\",\"path\":\"/a\\u202e\\\"\",\
+             \"protocol\":null,\"status\":200,\"first_byte\":null,\"received\":7,\"sent\":null,\"duration\":2.250000,\
+             \"backend\":null,\"error\":null,\"end\":\"done\"}\n",
+        ),
+        (
+            Format::Text,
+            "2026-11-22T01:30:42.750Z kind=request listener=web client=192.0.2.1:4660 version=TLSv1.3 \
+             sni=www.example.com identity=x handshake=0.001500 method=GET host=www.example.com \
+             path=\"/a\\u{202e}\\\"\" status=200 received=7 duration=2.250000 end=done\n",
+        ),
+    ] {
+        let mut written = Vec::new();
+        request("/a\u{202e}\"").write(format, &mut written);
+        assert_eq!(String::from_utf8(written).unwrap(), line);
+    }
 }
 
 #[test]
@@ -65,8 +106,9 @@ fn a_line_of_text_cannot_be_forged() {
     until(|| log.written() == 1);
     assert_eq!(
         lines(&log),
-        ["2026-11-22T01:30:42.750Z listener=web client=192.0.2.1:4660 version=TLSv1.3 sni=www.example.com \
-          identity=\"CN=x\\n2026 end=done\" received=7 handshake=0.001500 duration=2.250000 end=done"]
+        ["2026-11-22T01:30:42.750Z kind=connection listener=web client=192.0.2.1:4660 version=TLSv1.3 \
+          sni=www.example.com identity=\"CN=x\\n2026 end=done\" handshake=0.001500 received=7 duration=2.250000 \
+          end=done"]
     );
 }
 

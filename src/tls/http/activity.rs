@@ -28,8 +28,10 @@ pub(super) struct Activity {
     left: Cell<u64>,
     /// Rung when those are too many.
     pub(super) abuse: Notify,
-    /// What came was no record.
-    refused: Cell<bool>,
+    /// What came was no record: what that is called.
+    refused: Cell<Option<&'static str>>,
+    /// Why its requests are given up.
+    given_up: Cell<Option<&'static str>>,
     /// Many requests share the connection.
     http2: Cell<bool>,
     /// When something came last, over HTTP/2.
@@ -69,7 +71,8 @@ impl Activity {
             stalled: Cell::new(None),
             requests: Cell::new(0),
             left: Cell::new(0),
-            refused: Cell::new(false),
+            refused: Cell::new(None),
+            given_up: Cell::new(None),
             http2: Cell::new(false),
             heard: Cell::new(Instant::now()),
             abuse: Notify::new(),
@@ -125,13 +128,23 @@ impl Activity {
     }
 
     /// What came was no record, and that was counted.
-    pub(super) fn refuse(&self) {
-        self.refused.set(true);
+    pub(super) fn refuse(&self, name: &'static str) {
+        self.refused.set(Some(name));
     }
 
-    /// Whether that was so: the end that follows is no other.
-    pub(super) fn is_refused(&self) -> bool {
+    /// Whether that was so, and what it is called: the end that follows is no other.
+    pub(super) fn refused(&self) -> Option<&'static str> {
         self.refused.get()
+    }
+
+    /// Its requests are given up.
+    pub(super) fn give_up(&self, why: &'static str) {
+        self.given_up.set(Some(why));
+    }
+
+    /// Why, if they were.
+    pub(super) fn given_up(&self) -> Option<&'static str> {
+        self.given_up.get()
     }
 
     /// A request's head is whole.

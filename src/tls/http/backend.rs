@@ -23,6 +23,7 @@ use super::shared::{Shared, Slot};
 use super::stream::Stream;
 use crate::tls::buffers::Pool;
 use crate::tls::choice::{Backend, BackendEvent, Route};
+use crate::tls::connection::LATE;
 use crate::tls::dial::dial;
 
 /// How long a connection is kept without a request: less than most backends do.
@@ -131,6 +132,17 @@ pub(super) struct Unanswered {
     pub(super) silent: bool,
     /// It was not processed, as the backend says: it does no harm to ask again (RFC 9113, section 8.7).
     pub(super) refused: Option<Refused>,
+    /// What is wrong, in words, if something is.
+    pub(super) why: Option<String>,
+}
+
+/// Why there is no connection.
+pub(super) struct Unconnected {
+    pub(super) request: Request<RequestBody>,
+    /// It took too long.
+    pub(super) late: bool,
+    /// What is wrong, in words.
+    pub(super) why: String,
 }
 
 /// What of a backend's connection does not take a request.
@@ -221,37 +233,38 @@ impl Backends {
         let key = Self::key(rules, backend);
         match self.kept(key) {
             Some(connection) => self.send(connection, key, rules, request, true).await,
-            None => Err(Unanswered { unsent: Some(request), reused: false, silent: true, refused: None }),
+            None => Err(Unanswered {
+                unsent: Some(request),
+                reused: false,
+                silent: true,
+                refused: None,
+                why: None,
+            }),
         }
     }
 
     /// Makes a connection, and sends a request on it.
     ///
     /// # Errors
-    /// There is no connection: the request, and whether it took too long; or why there is no answer.
+    /// There is no connection; or why there is no answer.
     pub(super) async fn connect(
         self: &Rc<Self>,
         backend: &Backend,
         (route, rules): (&Arc<dyn Route>, &Arc<Rules>),
         request: Request<RequestBody>,
-    ) -> Result<Result<Answer, Unanswered>, (Request<RequestBody>, bool)> {
+    ) -> Result<Result<Answer, Unanswered>, Unconnected> {
         let key = Self::key(rules, backend);
         self.sweep();
         let made = timeout(route.timeouts().connect, self.establish(backend, route, (rules, key))).await;
-        let connection = match made {
-            Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => {
-                route.complain(backend, &error.to_string());
-                route.note(backend, BackendEvent::Refused);
-                return Err((request, false));
-            }
-            Err(_) => {
-                route.complain(backend, "no answer in time");
-                route.note(backend, BackendEvent::TimedOut);
-                return Err((request, true));
-            }
+        let (why, event) = match made {
+            Ok(Ok(connection)) => return Ok(self.send(connection, key, rules, request, false).await),
+            Ok(Err(error)) => (error.to_string(), BackendEvent::Refused),
+            Err(_) => (LATE.to_owned(), BackendEvent::TimedOut),
         };
-        Ok(self.send(connection, key, rules, request, false).await)
+        let late = matches!(event, BackendEvent::TimedOut);
+        route.complain(backend, &why);
+        route.note(backend, event);
+        Err(Unconnected { request, late, why })
     }
 
     async fn establish(
@@ -307,7 +320,7 @@ impl Backends {
             let error = error.into_error();
             let silent =
                 error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(&error);
-            Unanswered { unsent, reused, silent, refused: refused(&error) }
+            Unanswered { unsent, reused, silent, refused: refused(&error), why: Some(words(&error)) }
         };
         match connection {
             Connection::Shared(mut sender, slot) => {
@@ -332,6 +345,14 @@ impl Backends {
                 Ok(Answer { response, lease: Some(lease), upgraded })
             }
         }
+    }
+}
+
+/// What went wrong, with what is behind it.
+pub(super) fn words(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 

@@ -1,22 +1,26 @@
 //! Bodies on their way: never more of one is held than hyper's windows and one buffer.
 
 use std::cell::{Cell, RefCell};
-use std::fmt;
+use std::error::Error as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{fmt, io};
 
-use hyper::StatusCode;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::Activity;
-use super::backend::Lease;
+use super::backend::{Lease, words};
 use super::executor::Held;
 use super::headers;
+use super::refusal::{BACKEND, CLIENT_TIME};
+use super::running::Running;
 use super::settings::Rules;
 use super::shared::Load;
+use crate::tls::counters::Failure;
+use crate::tls::visit::DONE;
 
 /// Most bytes of an answer that are handed over at once where a client's window may be small: who takes that many in time is
 /// slow, and no more.
@@ -34,6 +38,9 @@ pub(super) enum Fault {
     /// The client broke off.
     #[error("a body that was broken off")]
     Broken,
+    /// What the client sends are no chunks.
+    #[error("a body of what are no chunks")]
+    Chunks,
 }
 
 /// How a request's body does, for whoever waits for the answer.
@@ -43,6 +50,8 @@ pub(super) struct Progress {
     pub(super) moved: Cell<Instant>,
     /// Why it goes no further.
     pub(super) fault: Cell<Option<Fault>>,
+    /// Bytes of it.
+    pub(super) received: Cell<u64>,
     /// Which shared connection it went to.
     pub(super) via: RefCell<Option<Rc<Load>>>,
 }
@@ -69,7 +78,7 @@ impl RequestBody {
         activity: Rc<Activity>,
     ) -> (Self, Rc<Progress>) {
         let (moved, fault) = (Cell::new(Instant::now()), Cell::new(None));
-        let progress = Rc::new(Progress { moved, fault, via: RefCell::new(None) });
+        let progress = Rc::new(Progress { moved, fault, received: Cell::new(0), via: RefCell::new(None) });
         let shown = progress.clone();
         (
             Self {
@@ -124,13 +133,14 @@ impl Body for RequestBody {
         }
         match frame {
             None => Poll::Ready(None),
-            Some(Err(_)) => self.fail(Fault::Broken),
+            Some(Err(error)) => self.fail(if is_malformed(&error) { Fault::Chunks } else { Fault::Broken }),
             Some(Ok(mut frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
                     let identity = self.rules.as_ref().and_then(|rules| rules.settings.identity.as_ref());
                     headers::strip_trailers(trailers, identity);
                 }
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                self.progress.received.set(self.progress.received.get() + length);
                 match self.room.map(|room| room.checked_sub(length)) {
                     Some(None) => return self.fail(Fault::Long),
                     Some(left @ Some(_)) => self.room = left,
@@ -150,45 +160,22 @@ impl Body for RequestBody {
     }
 }
 
-/// A request that is being answered: counted when it is over.
-#[derive(Debug)]
-pub(super) struct Running {
-    activity: Rc<Activity>,
-    rules: std::sync::Arc<Rules>,
-    begun: Instant,
-    /// `None`: the client left before it was answered.
-    status: Cell<Option<StatusCode>>,
+/// Whether a body cannot be read, rather than that it ended too soon.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let kinds = [io::ErrorKind::InvalidInput, io::ErrorKind::InvalidData];
+    // Our own stream says the same of records.
+    source.is_some_and(|source| kinds.contains(&source.kind()) && !is_failure(source))
 }
 
-impl Running {
-    pub(super) fn new(activity: Rc<Activity>, rules: std::sync::Arc<Rules>) -> Self {
-        activity.begin();
-        Self { activity, rules, begun: Instant::now(), status: Cell::new(None) }
-    }
-
-    /// What it was answered.
-    pub(super) fn answered(&self, status: StatusCode) {
-        self.status.set(Some(status));
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.activity.end();
-        match self.status.get() {
-            Some(status) => self.rules.counters.note(status, self.begun.elapsed()),
-            None => {
-                self.rules.counters.leave();
-                self.activity.leave();
-            }
-        }
-    }
+fn is_failure(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Failure>())
 }
 
 /// The body of an answer.
 pub(super) struct ResponseBody {
     content: Content,
-    running: Option<Running>,
+    running: Option<Box<Running>>,
     /// Over HTTP/2 the client may not take it.
     held: Option<Rc<Held>>,
 }
@@ -221,9 +208,21 @@ impl ResponseBody {
     }
 
     /// The request is over when all of this was taken, or is not wanted any more.
-    pub(super) fn ending(mut self, running: Running) -> Self {
+    pub(super) fn ending(mut self, running: Box<Running>) -> Self {
         self.running = Some(running);
         self
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        let Some(running) = &self.running else { return };
+        // What was handed over may not have been taken.
+        if self.held.as_ref().is_some_and(|held| held.is_given_up()) {
+            running.ends(CLIENT_TIME);
+        } else if self.is_end_stream() {
+            running.ends(DONE);
+        }
     }
 }
 
@@ -272,10 +271,18 @@ impl Body for ResponseBody {
         if let (Some(held), Some(_)) = (&self.held, &frame) {
             held.hand_over();
         }
-        match (&frame, &self.running) {
-            (Some(_), Some(running)) => running.activity.pass(),
-            (None, Some(_)) => self.running = None,
-            (_, None) => {}
+        if let Some(running) = &self.running {
+            match &frame {
+                Some(Ok(frame)) => running.passes(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(error)) => {
+                    running.complains(&words(error));
+                    running.ends(BACKEND);
+                }
+                None => {
+                    running.ends(DONE);
+                    self.running = None;
+                }
+            }
         }
         Poll::Ready(frame)
     }

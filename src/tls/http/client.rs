@@ -13,31 +13,33 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::Thread;
-use super::activity::{Activity, Limits, Overdue};
+use super::activity::Activity;
 use super::backend::{Lease, Upgraded};
 use super::body::ResponseBody;
 use super::executor::Streams;
 use super::forward::answer;
+use super::refusal::{BACKEND, IDLE, LEFT};
+use super::running::{Running, malformed};
 use super::settings::Rules;
 use super::stream::Stream;
+use super::watch::{LOOKS, Order, Watch};
 use crate::tls::buffers::Pool;
 use crate::tls::channel::Channel;
 use crate::tls::choice::{Route, Secured};
 use crate::tls::clients::Identity;
 use crate::tls::counters::{Counters, Failure};
 use crate::tls::socket::Socket;
+use crate::tls::visit::{DONE, Requests};
 
 /// How long a connection that is over may take to end.
 pub(super) const PARTING: Duration = Duration::from_secs(2);
-/// Looks in the time that a head may take.
-const LOOKS: u32 = 4;
 /// Least size of hyper's buffers.
 const BUFFER: usize = 8192;
 /// Bytes that hyper holds of one stream for a client that does not take them.
@@ -69,6 +71,8 @@ pub(in crate::tls) struct Client {
     pub(super) activity: Rc<Activity>,
     /// The next answer is the last.
     pub(super) parting: Cell<bool>,
+    /// Where its requests are taken down.
+    pub(super) requests: Option<Rc<Requests>>,
     /// What follows the last request, if that was an upgrade.
     pub(super) tunnel: RefCell<Option<Tunnel>>,
 }
@@ -77,6 +81,19 @@ pub(in crate::tls) struct Client {
 pub(super) struct Tunnel {
     pub(super) upgraded: oneshot::Receiver<Upgraded>,
     pub(super) lease: Option<Lease>,
+    /// The request that it was.
+    pub(super) running: Option<Box<Running>>,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tls) struct Ended {
+    /// As the access log has it.
+    pub(in crate::tls) end: &'static str,
+    /// Bytes from the client, decrypted.
+    pub(in crate::tls) received: u64,
+    /// Bytes to it, before they are encrypted.
+    pub(in crate::tls) sent: u64,
 }
 
 /// What hyper asks.
@@ -88,8 +105,9 @@ impl Service<Request<Incoming>> for Answering {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let answered = answer(self.0.clone(), request);
-        Box::pin(async { Ok(answered.await) })
+        // Made where it stays: moved there it would be copied, and have room twice.
+        let client = self.0.clone();
+        Box::pin(async move { Ok(answer(client, request).await) })
     }
 }
 
@@ -112,6 +130,7 @@ impl Client {
         route: &Arc<dyn Route>,
         rules: &Arc<Rules>,
         about: &Secured<'_>,
+        requests: Option<Rc<Requests>>,
     ) -> Self {
         let certificate = about.certificates.first().filter(|_| rules.settings.identity.is_some());
         Self {
@@ -124,17 +143,29 @@ impl Client {
             identity: certificate.and_then(Identity::of).as_ref().and_then(told),
             activity: Rc::new(Activity::new()),
             parting: Cell::new(false),
+            requests,
             tunnel: RefCell::new(None),
         }
     }
 
     /// Serves it to its end.
-    pub(in crate::tls) async fn serve(self, link: Link) {
+    pub(in crate::tls) async fn serve(self, link: Link) -> Ended {
+        let activity = self.activity.clone();
+        let end = self.end(link).await;
+        let (received, sent) = activity.bytes();
+        Ended { end, received, sent }
+    }
+
+    /// The same: how it ended.
+    async fn end(self, link: Link) -> &'static str {
         let Link { socket, channel, carry, http2, pool, counters } = link;
         let parts = (pool, self.activity.clone(), counters.clone());
         let stream = match Stream::of_client(socket, channel, carry, parts) {
             Ok(stream) => stream,
-            Err(failure) => return counters.fail(&failure),
+            Err(failure) => {
+                counters.fail(&failure);
+                return failure.name();
+            }
         };
         let client = Rc::new(self);
         let mut watch = Watch::new(&client);
@@ -142,8 +173,13 @@ impl Client {
             true => client.http2(stream, &mut watch).await,
             false => client.http1(stream, &mut watch).await,
         };
-        if let Some(failure) = failure.filter(|_| !client.activity.is_refused()) {
-            counters.fail(&failure);
+        match (client.activity.refused(), failure) {
+            (Some(counted), _) => counted,
+            (None, Some(failure)) => {
+                counters.fail(&failure);
+                failure.name()
+            }
+            (None, None) => DONE,
         }
     }
 
@@ -178,7 +214,11 @@ impl Client {
                 }
             },
             Err(error) if error.is_parse() || error.is_timeout() => {
-                self.rules.counters.refuse();
+                let status = match error.is_parse_too_large() {
+                    true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                    false => StatusCode::BAD_REQUEST,
+                };
+                self.malformed(Some(status), Version::HTTP_11);
                 parts.io.finish(PARTING).await;
                 None
             }
@@ -207,7 +247,12 @@ impl Client {
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => {
-                    return ended.err().filter(|_| !self.activity.is_idle()).map(|_| Failure::Truncated);
+                    let Err(error) = ended else { return None };
+                    if is_mistake(&error) {
+                        self.malformed(None, Version::HTTP_2);
+                        return None;
+                    }
+                    return (!self.activity.is_idle()).then_some(Failure::Truncated);
                 }
                 order = watch.next() => match order {
                     Order::End | Order::Last if ending.is_none() => {
@@ -225,22 +270,46 @@ impl Client {
 
     /// Passes on what a client and a backend say to each other after an upgrade.
     async fn join(&self, tunnel: Tunnel, stream: Stream, ahead: Bytes) -> Option<Failure> {
-        let Tunnel { upgraded, lease } = tunnel;
-        let Ok((backend, early)) = upgraded.await else { return Some(Failure::Backend) };
+        let Tunnel { upgraded, lease, running } = tunnel;
+        let ends = |end| running.iter().for_each(|running| running.ends(end));
+        let Ok((backend, early)) = upgraded.await else {
+            ends(BACKEND);
+            return Some(Failure::Backend);
+        };
         if let Some(lease) = lease {
             lease.discard();
         }
+        let (received, sent) = self.activity.bytes();
+        running.iter().for_each(|running| running.behind(received.saturating_sub(ahead.len() as u64), sent));
         let (mut stream, mut backend) = (TokioIo::new(stream), TokioIo::new(backend));
         let passing = async {
             backend.write_all(&ahead).await?;
             stream.write_all(&early).await?;
             copy_bidirectional_with_sizes(&mut stream, &mut backend, TUNNEL, TUNNEL).await
         };
-        tokio::select! {
+        let failure = tokio::select! {
             biased;
             ended = passing => ended.err().map(|_| Failure::Truncated),
             () = self.rests() => Some(Failure::Idle),
-        }
+        };
+        // Whose the error was is seen by who is whole.
+        let failure = match failure {
+            Some(Failure::Truncated) if backend.inner().is_broken() => Some(Failure::Backend),
+            failure => failure,
+        };
+        ends(match &failure {
+            None => DONE,
+            Some(Failure::Backend) => BACKEND,
+            Some(Failure::Idle) => IDLE,
+            Some(_) => LEFT,
+        });
+        failure
+    }
+
+    /// What came was no request.
+    fn malformed(&self, status: Option<StatusCode>, protocol: Version) {
+        self.rules.counters.refuse();
+        self.requests.iter().for_each(|requests| malformed(requests, status, protocol));
     }
 
     /// Waits until nothing came and nothing went for the time that a connection may be idle.
@@ -273,76 +342,10 @@ fn told(identity: &Identity) -> Option<HeaderValue> {
     HeaderValue::try_from(escaped).ok()
 }
 
-/// What a connection is told by its watch.
-enum Order {
-    /// It may end what it has, and take nothing more.
-    End,
-    /// The same, but a request may be on its way on HTTP/1.1: the next answer is the last.
-    Last,
-    /// It is over.
-    Break,
-}
-
-/// Looks at a connection from time to time, and ends it with its listener.
-struct Watch {
-    activity: Rc<Activity>,
-    limits: Limits,
-    draining: watch::Receiver<Option<Instant>>,
-    /// Turns true when the route is another's by now.
-    replaced: Option<watch::Receiver<bool>>,
-    told: bool,
-}
-
-/// Waits until a listener ends, or a route is replaced: which of them.
-async fn ends(
-    draining: &mut watch::Receiver<Option<Instant>>,
-    replaced: Option<&mut watch::Receiver<bool>>,
-) -> Order {
-    let replaced = async {
-        match replaced {
-            Some(replaced) => drop(replaced.wait_for(|over| *over).await),
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        _ = draining.wait_for(Option::is_some) => Order::End,
-        () = replaced => Order::Last,
-    }
-}
-
-impl Watch {
-    fn new(client: &Client) -> Self {
-        let settings = &client.rules.settings;
-        let limits = Limits {
-            head: settings.header_timeout,
-            idle: settings.idle_timeout,
-            stalled: settings.body_timeout,
-            silent: client.route.timeouts().idle,
-        };
-        let (activity, draining) = (client.activity.clone(), client.thread.draining.clone());
-        Self { activity, limits, draining, replaced: client.route.replaced(), told: false }
-    }
-
-    async fn next(&mut self) -> Order {
-        loop {
-            tokio::select! {
-                biased;
-                order = ends(&mut self.draining, self.replaced.as_mut()), if !self.told => {
-                    // What follows a replaced route may still be that the listener ends.
-                    self.told = matches!(order, Order::End);
-                    self.replaced = None;
-                    return order;
-                }
-                () = self.activity.abuse.notified() => return Order::Break,
-                () = sleep(self.limits.head / LOOKS) => match self.activity.overdue(&self.limits, Instant::now()) {
-                    None => {}
-                    Some(Overdue::Idle) => return Order::End,
-                    Some(Overdue::Held) => return Order::Break,
-                },
-            }
-        }
-    }
+/// Whether a connection of HTTP/2 ended since the client said what nobody may say.
+fn is_mistake(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    source.is_some_and(h2::Error::is_library)
 }
 
 #[cfg(test)]

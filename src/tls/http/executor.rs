@@ -35,7 +35,10 @@ tokio::task_local! {
 
 /// Since when the last part of an answer was handed over, and no other asked for.
 #[derive(Debug, Default)]
-pub(super) struct Held(Cell<Option<Instant>>);
+pub(super) struct Held {
+    since: Cell<Option<Instant>>,
+    given_up: Cell<bool>,
+}
 
 impl Held {
     /// Of the stream whose task this is.
@@ -45,12 +48,17 @@ impl Held {
 
     /// A part was handed over.
     pub(super) fn hand_over(&self) {
-        self.0.set(Some(Instant::now()));
+        self.since.set(Some(Instant::now()));
     }
 
     /// The next is asked for.
     pub(super) fn ask(&self) {
-        self.0.set(None);
+        self.since.set(None);
+    }
+
+    /// Whether it was held for too long.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.get()
     }
 }
 
@@ -74,12 +82,13 @@ impl<F: Future + 'static> Executor<F> for Streams {
                 if answering.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(());
                 }
-                while let Some(since) = held.0.get() {
+                while let Some(since) = held.since.get() {
                     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(since + limit)));
                     ready!(timer.as_mut().poll(cx));
                     let now = Instant::now();
                     let patience = if activity.is_stalled() { limit * SLOW } else { limit };
                     if now >= since + patience {
+                        held.given_up.set(true);
                         return Poll::Ready(());
                     }
                     timer.as_mut().reset((since + limit).max(now + limit / SLOW));

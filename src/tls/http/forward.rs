@@ -8,20 +8,25 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, sleep_until};
 
-use super::backend::{Answer, Unanswered};
-use super::body::{Fault, Progress, RequestBody, ResponseBody, Running};
+use super::backend::{Answer, Unanswered, Unconnected};
+use super::body::{Fault, Progress, RequestBody, ResponseBody};
 use super::client::{Client, Tunnel};
 use super::headers::{self, About};
+use super::refusal::{Refusal, words};
 use super::request::{Authority, authority, belongs, is_websocket, judge, target};
+use super::running::Running;
 use crate::tls::choice::{Backend, BackendEvent};
 
 /// Answers a request.
 pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
-    let running = Running::new(client.activity.clone(), client.rules.clone());
+    let running = Box::new(Running::new(&client, &request));
     let version = request.version();
-    let mut response = match taken(&client, request).await {
+    let mut response = match taken(&client, &running, request).await {
         Ok(response) => response,
-        Err(status) => refusal(status, version),
+        Err(refusal) => {
+            running.ends(refusal.name());
+            words(refusal.status(), version)
+        }
     };
     if let Some(hsts) = &client.rules.settings.hsts {
         response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
@@ -30,52 +35,45 @@ pub(super) async fn answer(client: Rc<Client>, request: Request<Incoming>) -> Re
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     running.answered(response.status());
-    response.map(|body| body.ending(running))
-}
-
-/// A short answer of our own, that says nothing of what is behind us.
-pub(super) fn refusal(status: StatusCode, version: Version) -> Response<ResponseBody> {
-    let reason = status.canonical_reason().unwrap_or_default();
-    let text = format!("{} {reason}\n", status.as_str());
-    let mut response = Response::new(ResponseBody::text(text));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    // Who sends what can be read in two ways shall not send more of it.
-    if version != Version::HTTP_2 && status.is_client_error() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Some(tunnel) = &mut *client.tunnel.borrow_mut() {
+        running.switches();
+        tunnel.running = Some(running);
+        return response;
     }
-    response
+    response.map(|body| body.ending(running))
 }
 
 /// Judges a request and has it answered.
 async fn taken(
     client: &Rc<Client>,
+    running: &Running,
     request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, StatusCode> {
+) -> Result<Response<ResponseBody>, Refusal> {
     let settings = &client.rules.settings;
     let (mut parts, incoming) = request.into_parts();
     let host = authority(&parts)?;
     judge(&parts, settings.body_bytes)?;
     if !belongs(host.host(), client.sni.as_deref(), &client.rules.others) {
-        return Err(StatusCode::MISDIRECTED_REQUEST);
+        return Err(Refusal::Misdirected);
     }
     if parts.headers.len() > settings.headers {
-        return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        return Err(Refusal::Headers);
     }
     let websocket = is_websocket(&parts) && !settings.backend_http2;
     rewrite(client, &mut parts, &host, websocket)?;
+    parts.headers.get(headers::REQUEST_ID).into_iter().for_each(|id| running.identified(id));
     let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     // A call of gRPC may be silent for long in the middle of its body; only HTTP/2 carries one.
     let grpc = settings.backend_http2 && kind.starts_with(b"application/grpc");
     let patience = if grpc { client.route.timeouts().idle } else { settings.body_timeout };
     let (body, progress) = RequestBody::new(incoming, &client.rules, patience, client.activity.clone());
-    let answer = send(client, Request::from_parts(parts, body), &progress).await?;
+    running.goes(&progress);
+    let answer = send(client, running, Request::from_parts(parts, body), &progress).await?;
     passed(client, answer, websocket)
 }
 
 /// Makes of a client's request the one that the backend gets.
-fn rewrite(client: &Client, parts: &mut Parts, host: &Authority, websocket: bool) -> Result<(), StatusCode> {
+fn rewrite(client: &Client, parts: &mut Parts, host: &Authority, websocket: bool) -> Result<(), Refusal> {
     let settings = &client.rules.settings;
     let id =
         parts.headers.get(headers::REQUEST_ID).filter(|id| settings.trust_request_id && headers::is_id(id));
@@ -96,7 +94,7 @@ fn rewrite(client: &Client, parts: &mut Parts, host: &Authority, websocket: bool
         }
         _ => path.parse::<Uri>().map_err(Into::into),
     };
-    parts.uri = target.map_err(|_| StatusCode::BAD_REQUEST)?;
+    parts.uri = target.map_err(|_| Refusal::Target)?;
     parts.version = version;
     parts.extensions.clear();
     Ok(())
@@ -112,6 +110,12 @@ fn merge_cookies(parts: &mut Parts) {
         parts.headers.insert(COOKIE, one);
     }
 }
+
+/// What is said of a backend that does not answer a request in time.
+const UNANSWERED: &str = "no answer to a request in time";
+
+/// A request that waits for an answer, whose, and how its body does.
+type Waiting<'a> = (&'a Running, &'a Backend, &'a Rc<Progress>);
 
 /// So often a request is sent once more that backends said they did not process.
 const REFUSALS: u32 = 3;
@@ -140,51 +144,59 @@ impl Copy {
 /// others ended without a word, and it does no harm to ask twice; or if a backend says that it did not process it.
 async fn send(
     client: &Rc<Client>,
+    running: &Running,
     mut request: Request<RequestBody>,
     progress: &Rc<Progress>,
-) -> Result<Answer, StatusCode> {
+) -> Result<Answer, Refusal> {
     let (backends, rules, route) = (&client.thread.backends, &client.rules, &client.route);
     let (mut tried, mut late) = (0, false);
     let mut refusals = 0;
     while let Some(backend) = route.backend(tried) {
+        let waiting = (running, &backend, progress);
         // One after the other, each of those that were kept may have ended.
         loop {
+            running.asks(&backend);
             let copy = Copy::of(&request);
             let reusing = backends.reuse(&backend, rules, request);
-            let answer = in_time(client, (&backend, progress), reusing).await?;
+            let answer = in_time(client, waiting, reusing).await?;
             let failed = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
             let reused = failed.reused;
             refusals += u32::from(failed.refused.is_some());
-            request = again(failed, copy.filter(|_| refusals <= REFUSALS), progress)?;
+            request = again(failed, copy.filter(|_| refusals <= REFUSALS), waiting)?;
             if !reused {
                 break;
             }
             rules.counters.retry();
         }
+        running.asks(&backend);
         let copy = Copy::of(&request);
-        let connecting = backends.connect(&backend, (route, rules), request);
-        match in_time(client, (&backend, progress), connecting).await? {
+        // It is large and rare, and the others shall not have room for it.
+        let connecting = Box::pin(backends.connect(&backend, (route, rules), request));
+        match in_time(client, waiting, connecting).await? {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failed)) => {
                 refusals += u32::from(failed.refused.is_some());
                 let again_there = failed.refused.is_some() && refusals <= REFUSALS;
-                request = again(failed, copy.filter(|_| refusals <= REFUSALS), progress)?;
+                request = again(failed, copy.filter(|_| refusals <= REFUSALS), waiting)?;
                 if again_there {
                     rules.counters.retry();
                     continue;
                 }
             }
-            Err((unsent, timed_out)) => (request, late) = (unsent, timed_out),
+            Err(Unconnected { request: unsent, late: timed_out, why }) => {
+                running.complains(&why);
+                (request, late) = (unsent, timed_out);
+            }
         }
         tried += 1;
     }
     Err(match (tried, late) {
-        (0, _) => StatusCode::SERVICE_UNAVAILABLE,
-        (_, true) => StatusCode::GATEWAY_TIMEOUT,
-        (_, false) => StatusCode::BAD_GATEWAY,
+        (0, _) => Refusal::NoBackend,
+        (_, true) => Refusal::Silent,
+        (_, false) => Refusal::Unreachable,
     })
 }
 
@@ -192,32 +204,36 @@ async fn send(
 fn again(
     failed: Unanswered,
     copy: Option<Copy>,
-    progress: &Rc<Progress>,
-) -> Result<Request<RequestBody>, StatusCode> {
+    (running, _, progress): Waiting<'_>,
+) -> Result<Request<RequestBody>, Refusal> {
+    if progress.fault.get().is_none() {
+        failed.why.iter().for_each(|why| running.complains(why));
+    }
     if let Some(unsent) = failed.unsent {
         return Ok(unsent);
     }
     match (progress.fault.get(), copy) {
         (Some(fault), _) => Err(match fault {
-            Fault::Long => StatusCode::PAYLOAD_TOO_LARGE,
-            Fault::Late => StatusCode::REQUEST_TIMEOUT,
-            Fault::Broken => StatusCode::BAD_REQUEST,
+            Fault::Long => Refusal::Body,
+            Fault::Late => Refusal::Late,
+            Fault::Broken => Refusal::Broken,
+            Fault::Chunks => Refusal::Chunks,
         }),
         (None, Some(Copy { parts, harmless }))
             if failed.refused.is_some() || harmless && failed.reused && failed.silent =>
         {
             Ok(Request::from_parts(parts, RequestBody::empty(progress)))
         }
-        (None, _) => Err(StatusCode::BAD_GATEWAY),
+        (None, _) => Err(Refusal::Backend),
     }
 }
 
 /// Waits, as long as the request itself moves and for a while after that.
 async fn in_time<T>(
     client: &Client,
-    (backend, progress): (&Backend, &Progress),
+    (running, backend, progress): Waiting<'_>,
     future: impl Future<Output = T>,
-) -> Result<T, StatusCode> {
+) -> Result<T, Refusal> {
     let limit = client.rules.settings.answer_timeout;
     let mut future = std::pin::pin!(future);
     let mut until = progress.moved.get().max(Instant::now()) + limit;
@@ -231,9 +247,10 @@ async fn in_time<T>(
                     if let Some(via) = progress.via.take() {
                         via.fail();
                     }
-                    client.route.complain(backend, "no answer to a request in time");
+                    running.complains(UNANSWERED);
+                    client.route.complain(backend, UNANSWERED);
                     client.route.note(backend, BackendEvent::TimedOut);
-                    return Err(StatusCode::GATEWAY_TIMEOUT);
+                    return Err(Refusal::Silent);
                 }
                 until = moved;
             }
@@ -242,11 +259,7 @@ async fn in_time<T>(
 }
 
 /// What the client gets of a backend's answer.
-fn passed(
-    client: &Rc<Client>,
-    answer: Answer,
-    websocket: bool,
-) -> Result<Response<ResponseBody>, StatusCode> {
+fn passed(client: &Rc<Client>, answer: Answer, websocket: bool) -> Result<Response<ResponseBody>, Refusal> {
     let Answer { response, lease, upgraded } = answer;
     let (mut parts, incoming) = response.into_parts();
     let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -260,11 +273,11 @@ fn passed(
             if let Some(lease) = lease {
                 lease.discard();
             }
-            return Err(StatusCode::BAD_GATEWAY);
+            return Err(Refusal::Backend);
         }
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        client.tunnel.replace(Some(Tunnel { upgraded, lease }));
+        client.tunnel.replace(Some(Tunnel { upgraded, lease, running: None }));
         return Ok(Response::from_parts(parts, ResponseBody::text("")));
     }
     Ok(Response::from_parts(parts, ResponseBody::passed(incoming, lease)))

@@ -8,8 +8,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{Method, StatusCode, Uri, Version};
+use hyper::{Method, Uri, Version};
 
+use super::refusal::Refusal;
 use crate::tls::hello::is_host_name;
 use crate::tls::names::Pattern;
 
@@ -59,9 +60,9 @@ fn is_host(text: &str) -> bool {
 /// Whom a request is for, as all of it says.
 ///
 /// # Errors
-/// The status that it deserves.
-pub(super) fn authority(parts: &Parts) -> Result<Authority, StatusCode> {
-    const BAD: StatusCode = StatusCode::BAD_REQUEST;
+/// It does not say so in one way.
+pub(super) fn authority(parts: &Parts) -> Result<Authority, Refusal> {
+    const BAD: Refusal = Refusal::Host;
     let mut hosts = parts.headers.get_all(HOST).iter();
     let (host, more) = (hosts.next(), hosts.next());
     if more.is_some() {
@@ -89,40 +90,40 @@ pub(super) fn authority(parts: &Parts) -> Result<Authority, StatusCode> {
 /// Judges all that does not depend on whom it is for.
 ///
 /// # Errors
-/// The status that it deserves.
-pub(super) fn judge(parts: &Parts, most: Option<u64>) -> Result<(), StatusCode> {
+/// Why it is not passed on.
+pub(super) fn judge(parts: &Parts, most: Option<u64>) -> Result<(), Refusal> {
     let (method, uri, headers) = (&parts.method, &parts.uri, &parts.headers);
     // A tunnel to anywhere, and an echo of what we add.
     if matches!(*method, Method::CONNECT | Method::TRACE) {
-        return Err(StatusCode::METHOD_NOT_ALLOWED);
+        return Err(Refusal::Method);
     }
     let schemes = ["https", "http"];
     if uri.scheme_str().is_some_and(|scheme| !schemes.contains(&scheme)) {
-        return Err(StatusCode::BAD_REQUEST);
+        return Err(Refusal::Target);
     }
     // With an authority and no scheme it is the form of CONNECT.
     let misplaced = uri.scheme().is_none() && uri.authority().is_some();
     let path = uri.path();
     if misplaced || !(path.starts_with('/') || path == "*" && *method == Method::OPTIONS) {
-        return Err(StatusCode::BAD_REQUEST);
+        return Err(Refusal::Target);
     }
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     let only = |coding: Option<&hyper::header::HeaderValue>| {
         coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     };
     if !only(codings.next()) || codings.next().is_some() {
-        return Err(StatusCode::BAD_REQUEST);
+        return Err(Refusal::Framing);
     }
     if headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH) {
-        return Err(StatusCode::BAD_REQUEST);
+        return Err(Refusal::Framing);
     }
     // HTTP/1.1 has one by now; over HTTP/2 the first alone was compared with the body.
     if headers.get_all(CONTENT_LENGTH).iter().count() > 1 {
-        return Err(StatusCode::BAD_REQUEST);
+        return Err(Refusal::Framing);
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.zip(most).is_some_and(|(length, most)| length > most) {
-        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        return Err(Refusal::Body);
     }
     Ok(())
 }
@@ -212,7 +213,7 @@ mod tests {
     fn one_host_is_asked_for_in_one_way_or_in_two_that_agree() {
         const H1: Version = Version::HTTP_11;
         const H2: Version = Version::HTTP_2;
-        let bad = Err(StatusCode::BAD_REQUEST);
+        let bad = Err(Refusal::Host);
         let ok = Ok("a.example");
         for (version, target, hosts, expected) in [
             (H1, "/", &["a.example"][..], ok),
@@ -233,28 +234,28 @@ mod tests {
             let headers: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
             let parts = parts(version, "GET", target, &headers);
             let found = authority(&parts);
-            let found = found.as_ref().map(|found| found.host().to_owned()).map_err(|status| *status);
+            let found = found.as_ref().map(|found| found.host().to_owned()).map_err(|refusal| *refusal);
             assert_eq!(found, expected.map(str::to_owned), "{version:?} {target} {hosts:?}");
         }
     }
 
     #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
-        let bad = Err(StatusCode::BAD_REQUEST);
+        let (framing, place) = (Err(Refusal::Framing), Err(Refusal::Target));
         for (method, target, headers, expected) in [
             ("GET", "/", &[][..], Ok(())),
             ("POST", "/", &[("transfer-encoding", "Chunked")], Ok(())),
-            ("POST", "/", &[("transfer-encoding", "gzip, chunked")], bad),
-            ("POST", "/", &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], bad),
-            ("POST", "/", &[("transfer-encoding", "chunked"), ("content-length", "3")], bad),
-            ("POST", "/", &[("content-length", "3"), ("content-length", "4")], bad),
-            ("POST", "/", &[("content-length", "11")], Err(StatusCode::PAYLOAD_TOO_LARGE)),
-            ("GET", "a.example", &[], bad),
-            ("GET", "*", &[], bad),
+            ("POST", "/", &[("transfer-encoding", "gzip, chunked")], framing),
+            ("POST", "/", &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], framing),
+            ("POST", "/", &[("transfer-encoding", "chunked"), ("content-length", "3")], framing),
+            ("POST", "/", &[("content-length", "3"), ("content-length", "4")], framing),
+            ("POST", "/", &[("content-length", "11")], Err(Refusal::Body)),
+            ("GET", "a.example", &[], place),
+            ("GET", "*", &[], place),
             ("OPTIONS", "*", &[], Ok(())),
-            ("GET", "ftp://a.example/", &[], bad),
-            ("CONNECT", "a.example:443", &[], Err(StatusCode::METHOD_NOT_ALLOWED)),
-            ("TRACE", "/", &[], Err(StatusCode::METHOD_NOT_ALLOWED)),
+            ("GET", "ftp://a.example/", &[], place),
+            ("CONNECT", "a.example:443", &[], Err(Refusal::Method)),
+            ("TRACE", "/", &[], Err(Refusal::Method)),
         ] {
             let parts = parts(Version::HTTP_11, method, target, headers);
             assert_eq!(judge(&parts, Some(10)), expected, "{method} {target} {headers:?}");

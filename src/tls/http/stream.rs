@@ -41,6 +41,8 @@ pub(super) struct Stream {
     over: bool,
     /// `close_notify` is among what is to be sent, or was sent.
     closed: bool,
+    /// An error was told.
+    broken: bool,
     /// The last read filled its buffer.
     bulk: bool,
     /// Reads that may follow each other before others get their turn.
@@ -92,6 +94,7 @@ impl Stream {
             sealed: None,
             over: false,
             closed: false,
+            broken: false,
             bulk: false,
             turns: TURNS,
             pool,
@@ -99,6 +102,11 @@ impl Stream {
             counters: None,
             _open: None,
         }
+    }
+
+    /// Whether it ended with an error.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// Opens the first `length` bytes of `buffer`.
@@ -125,6 +133,12 @@ impl Stream {
 
     /// Fills `opened`, unless all came.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let filled = self.poll_open(cx);
+        self.broken |= matches!(filled, Poll::Ready(Err(_)));
+        filled
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.opened.is_none() && !self.over {
             if self.turns == 0 {
                 self.turns = TURNS;
@@ -159,7 +173,7 @@ impl Stream {
     fn refuse(&mut self, cx: &mut Context<'_>, failure: Failure) -> io::Error {
         if let Some(counters) = &self.counters {
             counters.fail(&failure);
-            self.activity.refuse();
+            self.activity.refuse(failure.name());
         }
         if let (Failure::Record(error), Some(channel), None) = (&failure, &mut self.channel, &self.sealed) {
             let mut buffer = self.pool.take(false);
@@ -179,7 +193,11 @@ impl Stream {
                 break;
             }
             match self.socket.poll_send(cx, buffer.rest()) {
-                Poll::Ready(sent) => buffer.sent(sent?),
+                Poll::Ready(Ok(sent)) => buffer.sent(sent),
+                Poll::Ready(Err(error)) => {
+                    self.broken = true;
+                    return Poll::Ready(Err(error));
+                }
                 Poll::Pending => {
                     self.activity.stall();
                     return Poll::Pending;

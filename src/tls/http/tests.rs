@@ -1,17 +1,19 @@
 //! A listener in HTTP mode between a client that says what it likes and a backend that keeps every byte.
 
+mod clear;
 mod hostile;
 mod http2;
+mod log;
 mod peer;
 mod proper;
 mod recorder;
 mod shared;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256 as GCM13;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -19,6 +21,8 @@ use tokio::sync::watch;
 
 use super::counters::Counters;
 use super::{ALPN, Rules, Settings};
+use crate::test_folder::Folder;
+use crate::tls::access_log::{self, AccessLog};
 use crate::tls::choice::{Backend, BackendAddress, BackendEvent, Choice, Choose, Route, Timeouts};
 use crate::tls::hello::ClientHello;
 use crate::tls::listener::{self, Listener};
@@ -34,6 +38,8 @@ struct To {
     rules: Arc<Rules>,
     /// Times that a backend did not answer.
     late: AtomicUsize,
+    /// Whether clients are passed on, with a PROXY header.
+    passed_on: AtomicBool,
     replaced: watch::Sender<bool>,
 }
 
@@ -62,11 +68,19 @@ impl Route for To {
     }
 }
 
-struct Fixed(Arc<Server>, Arc<dyn Route>);
+struct Fixed(Arc<Server>, Arc<To>, Arc<AccessLog>);
 
 impl Choose for Fixed {
     fn choose(&self, _: &ClientHello<'_>, _: SocketAddr) -> Choice {
         Choice::Terminate { server: self.0.clone(), route: self.1.clone() }
+    }
+
+    fn expects_proxy(&self, _: IpAddr) -> bool {
+        self.1.passed_on.load(Ordering::Relaxed)
+    }
+
+    fn access_log(&self) -> Option<Arc<AccessLog>> {
+        Some(self.2.clone())
     }
 
     fn https(&self, host: &str) -> Option<u16> {
@@ -82,6 +96,8 @@ struct Setup {
     recorder: Recorder,
     rules: Arc<Rules>,
     route: Arc<To>,
+    log: Arc<AccessLog>,
+    _folder: Folder,
 }
 
 fn setup(change: impl FnOnce(&mut Settings)) -> Setup {
@@ -103,14 +119,19 @@ fn start(
     server.alpn_protocols = ALPN.map(|name| name.as_bytes().to_vec()).to_vec();
     let full_only = Arc::new(server);
     let server = Arc::new(Server { resuming: full_only.clone(), full_only });
-    let (late, replaced) = (AtomicUsize::new(0), watch::Sender::new(false));
-    let route = Arc::new(To { backends, rules: rules.clone(), late, replaced });
-    let choose: Arc<dyn Choose> = Arc::new(Fixed(server, route.clone()));
+    let (late, passed_on, replaced) =
+        (AtomicUsize::new(0), AtomicBool::new(false), watch::Sender::new(false));
+    let route = Arc::new(To { backends, rules: rules.clone(), late, passed_on, replaced });
+    let folder = Folder::new();
+    let file = folder.path().join("access.log");
+    let log = access_log::Settings { file, format: access_log::Format::Json };
+    let log = AccessLog::start("web", &log).unwrap();
+    let choose: Arc<dyn Choose> = Arc::new(Fixed(server, route.clone(), log.clone()));
     let listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
     let settings = listener::Settings { listen, threads: 1, plain, ..listener::Settings::default() };
     let listener = Listener::start(&settings, &choose).unwrap();
     let address = listener.addresses()[0];
-    Setup { listener, address, config, recorder, rules, route }
+    Setup { listener, address, config, recorder, rules, route, log, _folder: folder }
 }
 
 impl Setup {
@@ -130,6 +151,18 @@ impl Setup {
             stream.conn.complete_io(&mut stream.sock).unwrap();
         }
         stream
+    }
+
+    /// As many lines of the access log, and no more: those of a connection may come a moment after its end.
+    fn lines(&self, count: usize) -> Vec<serde_json::Value> {
+        let begun = Instant::now();
+        while (self.log.written() as usize) < count && begun.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let text = std::fs::read_to_string(&self.log.settings.file).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), count, "{text}");
+        lines
     }
 
     /// What comes for these bytes, until the connection ends or nothing has come for a moment.

@@ -146,9 +146,16 @@ fn no_request_is_smuggled() {
             Nothing,
         ),
     ];
-    for (what, request, status, got) in &table {
+    for (at, (what, request, status, got)) in table.iter().enumerate() {
         let answers = setup.exchange(request.as_bytes());
         assert_eq!(statuses(&answers), [*status], "{what}: {answers}");
+        let taken = setup.lines(at + 1).pop().unwrap();
+        assert_eq!(
+            (&taken["kind"], taken["status"].to_string().as_str()),
+            (&"request".into(), *status),
+            "{what}"
+        );
+        assert_eq!(taken["end"] == "done", *status == "200", "{what}: {taken}");
         std::thread::sleep(Duration::from_millis(5));
         let seen = setup.recorder.take();
         assert!(seen.wrong.is_empty(), "{what}: {seen:?}");

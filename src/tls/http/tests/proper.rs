@@ -1,18 +1,18 @@
 //! What comes through as it should, and what clients are told when it does not.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use super::recorder::Recorder;
 use super::{Setup, ok, rest, setup, start, statuses};
 
-fn get(path: &str) -> String {
+pub(super) fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
 }
 
 /// An address where nobody is.
-fn nobody() -> SocketAddr {
+pub(super) fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -138,34 +138,6 @@ fn a_backend_that_reads_slowly_holds_up_the_client_and_fills_no_memory() {
 }
 
 #[test]
-fn a_listener_in_clear_sends_known_hosts_to_https_and_does_nothing_else() {
-    let recorder = Recorder::start();
-    let backends = vec![recorder.address];
-    let setup = start(|_| (), recorder, backends, true);
-    let ask = |request: &str| {
-        let mut stream: TcpStream = setup.tcp();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
-    let moved = ask("POST /a%20b?c=d HTTP/1.1\r\nHost: www.example.com:80\r\nContent-Length: 2\r\n\r\nhi");
-    assert!(moved.starts_with("HTTP/1.1 308 "), "{moved}");
-    assert!(moved.contains("location: https://www.example.com:8443/a%20b?c=d\r\n"), "{moved}");
-    assert!(!moved.contains("strict-transport"), "{moved}");
-    for (request, status) in [
-        ("GET / HTTP/1.1\r\nHost: other.example\r\n\r\n", "421"),
-        ("GET / HTTP/1.1\r\n\r\n", "400"),
-        ("GET / HTTP/1.1\r\nHost: www.example.com@other.example\r\n\r\n", "400"),
-        ("GET http://other.example/ HTTP/1.1\r\nHost: www.example.com\r\n\r\n", "400"),
-        ("nonsense\r\n\r\n", "400"),
-    ] {
-        assert_eq!(statuses(&ask(request)), [status], "{request}");
-    }
-    assert!(setup.recorder.take().requests.is_empty());
-}
-
-#[test]
 fn a_listener_that_ends_lets_requests_end_and_sends_the_idle_away() {
     let setup = setup(|settings| settings.answer_timeout = Duration::from_secs(20));
     let (mut idle, mut busy) = (setup.client("http/1.1"), setup.client("http/1.1"));
@@ -196,4 +168,50 @@ fn the_answer_after_a_route_was_replaced_is_the_last() {
     stream.write_all(get("/a").as_bytes()).unwrap();
     assert!(ok(&mut stream).contains("connection: close\r\n"));
     assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn an_answer_that_is_under_way_when_a_route_is_replaced_is_the_last() {
+    let setup = setup(|_| ());
+    let mut stream = setup.client("http/1.1");
+    stream.write_all(get("/silent").as_bytes()).and_then(|()| stream.flush()).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    setup.route.replaced.send_replace(true);
+    assert!(ok(&mut stream).contains("connection: close\r\n"));
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+}
+
+#[test]
+fn a_listener_that_ends_sends_away_also_whose_route_was_replaced() {
+    let setup = setup(|_| ());
+    let mut stream = setup.client("http/1.1");
+    stream.write_all(get("/a").as_bytes()).unwrap();
+    ok(&mut stream);
+    setup.route.replaced.send_replace(true);
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    setup.listener.drain(Duration::from_secs(20));
+    assert!(rest(&mut stream).is_empty());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_websocket_stays_when_its_route_is_replaced() {
+    let setup = setup(|_| ());
+    let mut stream = setup.client("http/1.1");
+    let request =
+        "GET /switch HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.write_all(request.as_bytes()).and_then(|()| stream.flush()).unwrap();
+    let mut all = Vec::new();
+    while !all.ends_with(b"\r\n\r\nhello") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        all.push(byte[0]);
+    }
+    setup.route.replaced.send_replace(true);
+    std::thread::sleep(Duration::from_millis(200));
+    stream.write_all(b"later").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"later");
 }
