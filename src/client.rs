@@ -21,6 +21,7 @@ mod import;
 mod laid;
 mod nat64;
 mod network;
+mod order;
 mod places;
 mod probe;
 mod profile;
@@ -69,7 +70,7 @@ struct Unconnected;
 pub fn run(arguments: &Adit) -> ExitCode {
     log::start(arguments.log_level, false);
     let places = Places { profiles: arguments.profiles.clone(), run: arguments.run.clone() };
-    let done = serve::pass_on(&places, arguments).and_then(|done| match done {
+    let done = order::pass_on(&places, arguments).and_then(|done| match done {
         Some(code) => Ok(code),
         None => perform(&places, arguments).map(|()| ExitCode::SUCCESS),
     });

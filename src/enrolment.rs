@@ -17,7 +17,6 @@
 //! inside TLS 1.3 alone, with X25519MLKEM768 preferred: the answer holds the preshared key.
 
 mod certificates;
-mod crowd;
 mod http;
 mod invitation;
 mod limits;

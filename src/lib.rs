@@ -11,6 +11,8 @@ pub mod clock;
 pub mod config;
 pub mod control;
 #[cfg(not(loom))]
+mod crowd;
+#[cfg(not(loom))]
 pub mod ctl;
 pub mod datapath;
 #[cfg(not(loom))]

@@ -18,12 +18,18 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::crowd::Crowd;
 use super::http;
+use super::limits::network;
 use super::material::Material;
 use super::problem::Problem;
 use super::service::Service;
+use crate::crowd::Crowd;
 use crate::store::{Identity, Lease};
+
+/// Connections at a time, from everywhere.
+const ALL: usize = 1_024;
+/// Connections at a time from one source: an IPv4 address, behind which an office may be, or a /64 of IPv6.
+const EACH: usize = 256;
 
 /// How long clients may take.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +117,7 @@ pub(super) struct Shared {
     serving: Arc<ArcSwap<Serving>>,
     pub(super) peers: Arc<dyn Peers>,
     pub(super) patience: Patience,
-    crowd: Crowd,
+    crowd: Crowd<IpAddr>,
 }
 
 impl Shared {
@@ -149,7 +155,7 @@ impl Server {
         };
         let listeners = listeners.into_iter().map(listen).collect::<io::Result<Vec<_>>>()?;
         drop(within);
-        let shared = Arc::new(Shared { serving, peers, patience, crowd: Crowd::default() });
+        let shared = Arc::new(Shared { serving, peers, patience, crowd: Crowd::new(ALL, EACH) });
         let (stop, stopped) = oneshot::channel();
         let run = move || run(&runtime, listeners, &shared, every, tick, stopped);
         let thread = std::thread::Builder::new().name("enrolment".to_owned()).spawn(run)?;
@@ -190,7 +196,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         match listener.accept().await {
             Ok((stream, from)) => {
                 let source = from.ip().to_canonical();
-                let Some(place) = shared.crowd.enter(source) else {
+                let Ok(place) = shared.crowd.enter(network(source)) else {
                     shared.peers.lost(source, Lost::Crowd);
                     continue;
                 };
