@@ -48,15 +48,21 @@ def serve(client, activated=False, program=ADIT):
     if activated:
         command = ("/usr/bin/python3", "-c", ACTIVATE, path, GROUP, *command)
     client.host.start(*command)
-    until(lambda: os.path.exists(path), 5, "the socket of adit serve")
+    until(lambda: listens(path), 15, "adit serve")
     return path
+
+
+def listens(path):
+    """Whether somebody takes connections: the socket is there before its owner and mode are right."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        return stream.connect_ex(path) == 0
 
 
 def order(path, line):
     """What a line that no adit sends is answered."""
     with socket.socket(socket.AF_UNIX) as stream:
         stream.connect(path)
-        stream.settimeout(5)
+        stream.settimeout(15)
         stream.sendall(line)
         stream.shutdown(socket.SHUT_WR)
         return json.loads(b"".join(iter(lambda: stream.recv(65536), b"")))
