@@ -15,6 +15,7 @@ mod daemon;
 mod dns;
 mod endpoints;
 mod enroll;
+mod facts;
 mod grant;
 mod https;
 mod import;

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::SockRef;
 
+use super::facts::Verdict;
 use super::network::MARK;
-use super::status::Verdict;
 
 /// One byte, which no implementation of WireGuard takes for a message.
 const NOTHING: &[u8] = b"\0";
