@@ -12,6 +12,7 @@ declare -A package_of=(
   [tcpdump]=tcpdump [nft]=nftables
   [wg]=wireguard-tools [wg-quick]=wireguard-tools [wireguard-go]=wireguard-go [qemu-system-x86_64]=qemu-system-x86
   [cc]=gcc [make]=make [valgrind]=valgrind [dnsmasq]=dnsmasq-base
+  [softhsm2-util]=softhsm2 [pkcs11-tool]=opensc
   [faketime]=faketime [dbus-daemon]=dbus-daemon [setpriv]=util-linux
   [/usr/lib/python3/dist-packages/dbus]=python3-dbus [/usr/lib/python3/dist-packages/gi]=python3-gi
   [openvpn]=openvpn [curl]=curl [openssl]=openssl [testssl]=testssl.sh [slowhttptest]=slowhttptest

@@ -35,6 +35,8 @@ stage_setup() {
   install_missing curl openssl testssl slowhttptest
   # A client with a wrong clock, one that is not root's, and what stands for systemd-resolved.
   install_missing faketime setpriv dbus-daemon /usr/lib/python3/dist-packages/{dbus,gi}
+  # A client whose key is in a token.
+  install_missing softhsm2-util pkcs11-tool
   # The tests of MACsec ask scapy; a station by hand has its ciphers of cryptography.
   install_missing /usr/lib/python3/dist-packages/{scapy,cryptography}
   install_missing h2load

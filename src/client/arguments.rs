@@ -119,12 +119,17 @@ pub struct Enroll {
     /// A file with that; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "cert")]
     pub token_file: Option<PathBuf>,
-    /// The client's certificate, in PEM
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub cert: Option<PathBuf>,
-    /// Its private key, in PEM
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    pub key: Option<PathBuf>,
+    /// The client's certificate: a file in PEM, or the PKCS#11 URI (RFC 7512) of one in a token
+    #[arg(long, value_name = "FILE|URI", requires = "key")]
+    pub cert: Option<String>,
+    /// Its private key: a file in PEM, or the PKCS#11 URI of one in a smart card or HSM, such as
+    /// "pkcs11:token=alice;object=vpn". The PIN is asked for; ?pin-source=file:/PATH behind it names a file with the PIN, so that
+    /// the lease can be renewed
+    #[arg(long, value_name = "FILE|URI", requires = "cert")]
+    pub key: Option<String>,
+    /// The library of the token's maker, if ?module-path=/PATH in the URI does not name it
+    #[arg(long, value_name = "FILE", env = "ADIT_PKCS11_MODULE", default_value = "p11-kit-proxy.so")]
+    pub pkcs11_module: PathBuf,
     /// Certificates in PEM to trust the gateway by, in place of the system's
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::nat64;
 use super::network::MARK;
+use super::token::pin::Stamp;
 use crate::config::EndpointName;
 use crate::net::path;
 
@@ -35,6 +36,9 @@ pub(super) struct Memory {
     /// By how many seconds the clock was ahead of the gateway's when a lease was got last.
     #[serde(default)]
     pub(super) skew: Option<f64>,
+    /// The file with a PIN that the token refused.
+    #[serde(default)]
+    pub(super) refused_pin: Option<Stamp>,
 }
 
 /// What a look-up found.

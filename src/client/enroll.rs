@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use adit_noise::PrivateKey;
 use anyhow::{Result, bail};
@@ -11,9 +11,11 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::grant::{Granted, Refusal, granted};
+use super::holder::Holder;
 use super::https::{self, Origin};
+use super::identity::Identity;
+use super::lease::Lease;
 use super::places::{self, Places};
-use super::profile::Lease;
 use super::status::span;
 use super::trust::Trust;
 use super::{Wrong, arguments, grant};
@@ -53,7 +55,7 @@ pub(super) fn run(places: &Places, arguments: &arguments::Enroll) -> Result<Stri
     let mut words = format!("{}: written; `adit up {name}` sets it up", path.display());
     if let Some(lease) = &profile.lease {
         let (identity, length) = (&lease.identity, span(lease.until.saturating_sub(lease.begin) as f64));
-        words += &format!("\n{identity} has a lease of {length}, which is prolonged while the tunnel is up");
+        words += &format!("\n{identity} has a lease of {length}, which is {}", prolonged(lease));
     }
     if skew.abs() > NOTABLE {
         let which = if skew > 0.0 { "ahead of" } else { "behind" };
@@ -73,11 +75,11 @@ fn enroll(arguments: &arguments::Enroll, input: &Input<'_>) -> Result<Granted> {
     };
     let origin = Origin::parse(url).map_err(Wrong)?;
     let invitation = invitation(arguments, behind, input)?;
-    let certificate = arguments.cert.as_deref().zip(arguments.key.as_deref());
+    let identity = identity(arguments)?;
     let pin = invitation.as_ref().and_then(|invitation| invitation.authority).or(arguments.pin);
-    match (&invitation, certificate) {
+    match (&invitation, &identity) {
         (None, None) => {
-            let needed = "an invitation (a link with #, --token, --token-file) or a certificate (--cert FILE --key FILE) is needed";
+            let needed = "an invitation (a link with #, --token, --token-file) or a certificate (--cert and --key) is needed";
             return Err(Wrong(needed.into()).into());
         }
         (Some(_), Some(_)) => {
@@ -93,22 +95,51 @@ fn enroll(arguments: &arguments::Enroll, input: &Input<'_>) -> Result<Granted> {
     let token = token.as_ref().map(|token| token.as_str());
     let key = PrivateKey::generate();
     let body = Body { public_key: key.public().to_base64(), token, identity: None, secret: None };
-    let trust = Trust { pin, ca: arguments.ca.as_deref(), certificate };
+    let trust = Trust { pin, ca: arguments.ca.as_deref(), identity: identity.as_ref() };
     let answer = ask(&origin, trust, ENROL, &body)?;
-    // They are used again when the lease is prolonged, from another folder.
-    let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
+    let held = |holder: fn(&Identity) -> &Holder| identity.as_ref().map(|identity| holder(identity).clone());
+    let in_token = |identity: &&Identity| identity.key.uri().or(identity.certificate.uri()).is_some();
     let lease = Lease {
         url: url.to_owned(),
         identity: String::new(),
         renewal: None,
-        certificate: absolute(&arguments.cert)?,
-        key: absolute(&arguments.key)?,
-        ca: absolute(&arguments.ca)?,
+        certificate: held(|identity| &identity.certificate),
+        key: held(|identity| &identity.key),
+        pkcs11_module: identity.as_ref().filter(in_token).and_then(|identity| identity.module.clone()),
+        ca: arguments.ca.as_ref().map(std::path::absolute).transpose()?,
         pin: pin.map(|pin| pin.to_string()),
         begin: 0,
         until: 0,
     };
     granted(&answer, key, lease, clock::both().wall.as_secs())
+}
+
+/// Whether that is so, in words.
+fn prolonged(lease: &Lease) -> &'static str {
+    match lease.key.as_ref().and_then(Holder::uri) {
+        Some(uri) if uri.pin().is_none() => {
+            "not prolonged if the token wants its PIN, which is not kept: pin-source=file:/PATH in --key names a file with it"
+        }
+        Some(_) | None => "prolonged while the tunnel is up",
+    }
+}
+
+/// Who we are by the certificate that was given, for use from any folder.
+fn identity(arguments: &arguments::Enroll) -> Result<Option<Identity>> {
+    let Some((certificate, key)) = arguments.cert.clone().zip(arguments.key.clone()) else { return Ok(None) };
+    let holder = |option: &str, text: String| {
+        let holder = Holder::try_from(text).map_err(|error| Wrong(format!("{option}: {error}")))?;
+        anyhow::Ok(holder.absolute()?)
+    };
+    let module = &arguments.pkcs11_module;
+    // Without a slash the loader looks where libraries are.
+    let named = module.components().nth(1).is_some() || module.is_absolute();
+    Ok(Some(Identity {
+        certificate: holder("--cert", certificate)?,
+        key: holder("--key", key)?,
+        module: Some(if named { std::path::absolute(module)? } else { module.clone() }),
+        attended: true,
+    }))
 }
 
 /// Prolongs a lease: with the secret that came with it, or with the certificate.
@@ -120,8 +151,8 @@ pub(super) fn renew(key: &PrivateKey, lease: &Lease) -> Result<Granted> {
     let secret = lease.renewal.as_deref();
     let identity = secret.map(|_| lease.identity.as_str());
     let body = Body { public_key: key.public().to_base64(), token: None, identity, secret };
-    let certificate = lease.certificate.as_deref().zip(lease.key.as_deref());
-    let trust = Trust { pin: lease.pin()?, ca: lease.ca.as_deref(), certificate };
+    let identity = Identity::of(lease);
+    let trust = Trust { pin: lease.pin()?, ca: lease.ca.as_deref(), identity: identity.as_ref() };
     let answer = ask(&origin, trust, RENEW, &body)?;
     granted(&answer, key.clone(), lease.clone(), clock::both().wall.as_secs())
 }
@@ -132,7 +163,7 @@ fn ask(origin: &Origin, trust: Trust<'_>, path: &str, body: &Body<'_>) -> Result
         return grant::Answer::parse(&answer);
     }
     match Refusal::parse(&answer) {
-        Some(refusal) if refusal.takes_no_certificate() && trust.certificate.is_some() => {
+        Some(refusal) if refusal.takes_no_certificate() && trust.identity.is_some() => {
             bail!("the gateway takes no certificates, or not this one; an invitation is needed")
         }
         Some(refusal) => Err(refusal.into()),
@@ -272,6 +303,11 @@ mod tests {
         assert!(wrong(&[&link(&whole), "--cert", "c", "--key", "k"]).contains("either an invitation or"));
         assert!(wrong(&["https://127.0.0.1:1", "--token-file", "/none"]).contains("cannot read /none"));
         assert!(wrong(&["gate.example"]).contains("https://HOST"));
+        let pin = "pkcs11:token=a?pin-value=473913";
+        for words in [["--cert", "c", "--key", pin], ["--cert", pin, "--key", "k"]] {
+            let told = wrong(&[&["https://127.0.0.1:1"][..], &words].concat());
+            assert!(told.contains("pin-source=file:/PATH") && !told.contains("473913"), "{told}");
+        }
         let told = wrong(&["https://127.0.0.1:1", "--token", &whole[..60]]);
         assert!(!told.contains(&whole[10..50]), "{told}");
     }

@@ -7,7 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use zeroize::Zeroize;
 
-use super::profile::{Gateway, KEEPALIVE, Lease, Profile, is_domain};
+use super::lease::Lease;
+use super::profile::{Gateway, KEEPALIVE, Profile, is_domain};
 use crate::store::{Identity, Token, Wall};
 
 /// More than any site has: of routes, each of which the kernel is told twice, and of all else.

@@ -1,18 +1,15 @@
 //! A profile: which gateway, what is reached through it, and the lease that says for how long.
 
-use std::fmt::Display;
+mod file;
+
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::str::FromStr;
 
 use adit_noise::{PresharedKey, PrivateKey, PublicKey};
 use adit_wireguard::Prefix;
-use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
+use super::lease::Lease;
 use crate::config::{EndpointName, InterfaceAddress};
-use crate::enrolment::Fingerprint;
-use crate::store::Wall;
 
 /// A profile whose every value can be used.
 #[derive(Debug)]
@@ -50,150 +47,11 @@ pub(super) struct Gateway {
     pub(super) keepalive: u16,
 }
 
-/// What a gateway has granted, and how that is prolonged.
-#[derive(Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Lease {
-    /// Where it is from: `https://HOST:PORT`.
-    pub(super) url: String,
-    /// The name under which the gateway knows us.
-    pub(super) identity: String,
-    /// The secret that prolongs it; none if the certificate does.
-    pub(super) renewal: Option<String>,
-    /// The client's certificate.
-    pub(super) certificate: Option<PathBuf>,
-    /// The key of that.
-    pub(super) key: Option<PathBuf>,
-    /// Whom the gateway's own certificate has to be from; the system's roots if that is nobody.
-    pub(super) ca: Option<PathBuf>,
-    /// The fingerprint of the one authority that it has to be from.
-    pub(super) pin: Option<String>,
-    /// When it was granted, in seconds since 1970.
-    pub(super) begin: Wall,
-    /// When it ends.
-    pub(super) until: Wall,
-}
-
-impl Lease {
-    /// The one authority that may have signed the gateway's certificate.
-    ///
-    /// # Errors
-    /// It is none.
-    pub(super) fn pin(&self) -> anyhow::Result<Option<Fingerprint>> {
-        self.pin.as_deref().map(str::parse).transpose().map_err(anyhow::Error::msg)
-    }
-}
-
-impl std::fmt::Debug for Lease {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("url", &self.url).field("until", &self.until).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.renewal.zeroize();
-    }
-}
-
-/// A profile as it is written.
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    private_key: String,
-    addresses: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    dns: Vec<String>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    search: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mtu: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    listen_port: Option<u16>,
-    gateway: Vec<FileGateway>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lease: Option<Lease>,
-}
-
-#[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-struct FileGateway {
-    public_key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preshared_key: Option<String>,
-    endpoints: Vec<String>,
-    routes: Vec<String>,
-    keepalive: Option<u16>,
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        self.private_key.zeroize();
-    }
-}
-
-impl Drop for FileGateway {
-    fn drop(&mut self) {
-        self.preshared_key.zeroize();
-    }
-}
-
 /// Seconds between keepalives where a profile says nothing: a NAT keeps the way open, and it is known whether the gateway is
 /// there.
 pub(super) const KEEPALIVE: u16 = 25;
 
 impl Profile {
-    /// Reads what [`Self::to_toml`] writes.
-    ///
-    /// # Errors
-    /// What is wrong, in words, and never a key.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|error| place(text, &error))?;
-        let private_key = PrivateKey::from_base64(&file.private_key)
-            .map_err(|_| "private_key: the 44 characters that `wg genkey` prints are expected".to_owned())?;
-        let mtu = file.mtu.map(|mtu| match mtu {
-            576..=65_535 => Ok(mtu),
-            _ => Err(format!("mtu: {mtu}; allowed are 576 to 65535")),
-        });
-        if file.gateway.is_empty() || file.addresses.is_empty() {
-            return Err("a profile has at least one address and one gateway".into());
-        }
-        if let Some(domain) = file.search.iter().find(|domain| !is_domain(domain)) {
-            return Err(format!("search: {domain:?} is no domain"));
-        }
-        if let Some(Err(error)) = file.lease.as_ref().map(Lease::pin) {
-            return Err(format!("lease.pin: {error}"));
-        }
-        Ok(Self {
-            private_key,
-            addresses: list("addresses", &file.addresses)?,
-            dns: list("dns", &file.dns)?,
-            search: file.search.clone(),
-            mtu: mtu.transpose()?,
-            listen_port: file.listen_port.unwrap_or(0),
-            gateways: file.gateway.iter().map(gateway).collect::<Result<_, _>>()?,
-            lease: file.lease.clone(),
-        })
-    }
-
-    /// As it is written to its file.
-    ///
-    /// # Errors
-    /// What TOML cannot say.
-    pub(super) fn to_toml(&self) -> Result<Zeroizing<String>, String> {
-        let file = File {
-            private_key: self.private_key.to_base64().to_string(),
-            addresses: texts(&self.addresses),
-            dns: texts(&self.dns),
-            search: self.search.clone(),
-            mtu: self.mtu,
-            listen_port: Some(self.listen_port).filter(|port| *port != 0),
-            gateway: self.gateways.iter().map(FileGateway::from).collect(),
-            lease: self.lease.clone(),
-        };
-        toml::to_string(&file).map(Zeroizing::new).map_err(|error| error.to_string())
-    }
-
     /// As wg-quick and the apps of phones read it.
     #[must_use]
     pub(super) fn to_quick(&self) -> Zeroizing<String> {
@@ -246,43 +104,6 @@ impl Profile {
     }
 }
 
-impl From<&Gateway> for FileGateway {
-    fn from(gateway: &Gateway) -> Self {
-        let psk = &gateway.preshared_key;
-        Self {
-            public_key: gateway.public_key.to_base64(),
-            preshared_key: (!psk.is_none()).then(|| psk.to_base64().to_string()),
-            endpoints: texts(&gateway.endpoints),
-            routes: texts(&gateway.routes),
-            keepalive: Some(gateway.keepalive),
-        }
-    }
-}
-
-fn gateway(file: &FileGateway) -> Result<Gateway, String> {
-    let public_key = PublicKey::from_base64(&file.public_key).ok().filter(|key| !key.is_zero());
-    let preshared_key = file.preshared_key.as_deref().map(PresharedKey::from_base64).transpose();
-    Ok(Gateway {
-        public_key: public_key.ok_or("public_key: the 44 characters that `wg pubkey` prints are expected")?,
-        preshared_key: preshared_key
-            .map_err(|_| "preshared_key: the 44 characters that `wg genpsk` prints are expected")?
-            .unwrap_or_default(),
-        endpoints: list("endpoints", &file.endpoints)?,
-        routes: list("routes", &file.routes)?,
-        keepalive: file.keepalive.unwrap_or(KEEPALIVE),
-    })
-}
-
-/// Where a text is wrong. The words of the parser show the line, in which may be a key.
-fn place(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
-}
-
-fn list<T: FromStr<Err: Display>>(key: &str, values: &[String]) -> Result<Vec<T>, String> {
-    values.iter().map(|value| value.parse().map_err(|error| format!("{key}: {value:?}: {error}"))).collect()
-}
-
 fn texts<T: ToString>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
@@ -295,8 +116,6 @@ pub(super) fn is_domain(text: &str) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     pub(in crate::client) fn sample() -> Profile {
@@ -320,38 +139,12 @@ pub(super) mod tests {
                 renewal: Some("adit-secret".into()),
                 certificate: None,
                 key: None,
+                pkcs11_module: None,
                 ca: None,
                 pin: None,
                 begin: 1_000,
                 until: 2_000,
             }),
-        }
-    }
-
-    #[test]
-    fn a_profile_comes_back_as_it_was_written() {
-        let text = sample().to_toml().unwrap();
-        let again = Profile::parse(&text).unwrap().to_toml().unwrap();
-        assert_eq!(*text, *again);
-        assert!(text.contains("renewal = \"adit-secret\"") && text.contains("keepalive = 25"));
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_by_its_line_or_key_and_no_key_is_repeated() {
-        let text = sample().to_toml().unwrap();
-        let key = sample().private_key.to_base64();
-        for (from, to, says) in [
-            ("addresses = ", "adresses = ", "line 2: unknown field"),
-            ("\"10.0.0.0/8\"", "\"10.0.0.0/33\"", "routes: \"10.0.0.0/33\""),
-            ("mtu = 1380", "mtu = 80", "mtu: 80; allowed are 576 to 65535"),
-            ("corp.example", "corp\\nnameserver", "search:"),
-            ("10.9.0.1\"", "10.9.0.1\\nx\"", "dns:"),
-            (&key[..10], "x", "private_key: the 44 characters"),
-        ] {
-            let wrong = text.replacen(from, to, 1);
-            let error = Profile::parse(&wrong).expect_err(to);
-            assert!(error.contains(says), "{error}");
-            assert!(!error.contains(&key[10..]), "{error}");
         }
     }
 
@@ -378,36 +171,5 @@ pub(super) mod tests {
     fn secrets_are_not_shown() {
         let shown = format!("{:?}", sample());
         assert!(!shown.contains("secret") && !shown.contains(&*sample().private_key.to_base64()), "{shown}");
-    }
-
-    proptest! {
-        /// Whatever stands in the file, it is an error that repeats no key, or a profile that comes back as it was.
-        #[test]
-        fn whatever_stands_in_a_profile_is_told_or_comes_back(
-            at in 0_usize..900,
-            length in 0_usize..40,
-            put in "[-a-z0-9=\"\\\\.:/\\[\\]\\n\u{e9}]{0,30}",
-        ) {
-            let mut text = sample().to_toml().unwrap().to_string();
-            let at = at % text.len();
-            text.replace_range(at..(at + length).min(text.len()), &put);
-            match Profile::parse(&text) {
-                Ok(profile) => {
-                    let written = profile.to_toml().unwrap();
-                    prop_assert_eq!(&*Profile::parse(&written).unwrap().to_toml().unwrap(), &*written);
-                    prop_assert!(!profile.gateways.is_empty() && !profile.addresses.is_empty());
-                    let _ = profile.to_quick();
-                }
-                Err(error) => {
-                    let key = sample().private_key.to_base64();
-                    prop_assert!(!error.contains(&key[12..32]), "{}", error);
-                }
-            }
-        }
-
-        #[test]
-        fn what_is_no_profile_is_told(text in "\\PC{0,200}") {
-            prop_assert!(Profile::parse(&text).is_err());
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! Prolongs a lease while its tunnel is up: at two thirds of its time, and again and again if that fails. Out of turn, too, when
 //! the gateway falls silent: WireGuard does not say that it has forgotten a key, and HTTPS does.
 
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -11,12 +12,14 @@ use adit_wireguard::uapi::Change;
 
 use super::enroll;
 use super::grant::{Granted, Refusal};
+use super::holder::Holder;
 use super::laid;
+use super::lease::Lease;
 use super::network::Network;
-use super::profile::Lease;
 use super::running::{Running, fit};
 use super::status::{SILENCE, Tunnel};
 use super::term::Term;
+use super::token::{self, pin::Stamp};
 use crate::clock;
 use crate::status::Peer;
 use crate::store::Wall;
@@ -38,6 +41,8 @@ struct Failure {
     refused: bool,
     /// Whether it has forgotten us.
     is_final: bool,
+    /// The file with a PIN that the token refused.
+    refused_pin: Option<Stamp>,
 }
 
 /// Why it is asked.
@@ -62,12 +67,14 @@ pub(super) struct Renewal {
     failure: Option<Failure>,
     /// When the gateway granted it last.
     granted: Option<Time>,
+    /// The file with a PIN that the token refused: not again before it is written anew.
+    refused_pin: Option<Stamp>,
 }
 
 impl Renewal {
-    /// None is under way.
+    /// None is under way. A PIN that was refused in an earlier life stays so.
     #[must_use]
-    pub(super) fn new() -> Self {
+    pub(super) fn new(refused_pin: Option<Stamp>) -> Self {
         Self {
             asking: None,
             pause: FIRST_PAUSE,
@@ -76,6 +83,7 @@ impl Renewal {
             doubted: None,
             failure: None,
             granted: None,
+            refused_pin,
         }
     }
 
@@ -128,6 +136,15 @@ impl Renewal {
         if self.asking.is_some() || wait.is_some_and(|until| now < until) {
             return None;
         }
+        if self.refused_pin.is_some() {
+            let uri = lease.key.as_ref().and_then(Holder::uri);
+            if uri.and_then(Stamp::of) == self.refused_pin {
+                let refused = || Failure::of(&anyhow::anyhow!("{}", refused(uri)));
+                self.failure.get_or_insert_with(refused);
+                return None;
+            }
+            self.refused_pin = None;
+        }
         let (key, lease) = (key.clone(), lease.clone());
         let (answer, asking) = mpsc::channel();
         let ask = move || {
@@ -145,6 +162,7 @@ impl Renewal {
     }
 
     fn failed(&mut self, failure: Failure, reason: Reason, now: Time) {
+        self.refused_pin = failure.refused_pin.clone().or(self.refused_pin.take());
         // Where there is no network there is no HTTPS either: of that the status tells already.
         if reason == Reason::Silence && !failure.refused {
             return;
@@ -163,6 +181,7 @@ impl Failure {
             words: format!("{error:#}"),
             refused: refusal.is_some(),
             is_final: refusal.is_some_and(Refusal::is_final),
+            refused_pin: error.downcast_ref().and_then(token::Error::refused_pin),
         }
     }
 }
@@ -178,6 +197,10 @@ impl Running {
             Some(Reason::Silence).filter(|_| is_silent(peer))
         };
         let granted = self.renewal.poll(&self.profile.private_key, lease, reason, now.mono);
+        if self.memory.refused_pin != self.renewal.refused_pin {
+            self.memory.refused_pin = self.renewal.refused_pin.clone();
+            self.keep_memory();
+        }
         let Some((mut profile, skew)) = granted else { return };
         self.term = profile.lease.as_ref().map(|lease| Term::new(lease, now));
         self.memory.skew = Some(skew);
@@ -239,6 +262,15 @@ impl Running {
     }
 }
 
+/// That a PIN is not tried, in words.
+fn refused(uri: Option<&token::Uri>) -> String {
+    let file = uri.and_then(token::Uri::pin).unwrap_or(Path::new("the file with the PIN"));
+    format!(
+        "the token refused the PIN in {}; it is tried again once that file is written anew",
+        file.display()
+    )
+}
+
 /// Whether a gateway does not answer: for long, or never in this life.
 fn is_silent(peer: Option<&Peer>) -> bool {
     let Some(peer) = peer else { return false };
@@ -258,6 +290,7 @@ pub(super) fn words(tunnel: &Tunnel, wall: Wall) -> Option<String> {
 mod tests {
     use super::*;
     use crate::client::profile::tests::sample;
+    use crate::test_folder::Folder;
 
     #[test]
     fn a_failure_is_tried_again_ever_more_seldom() {
@@ -266,7 +299,7 @@ mod tests {
         // Nobody listens there: the answer comes at once.
         lease.url = "https://127.0.0.1:1".into();
         lease.ca = Some("/dev/null".into());
-        let mut renewal = Renewal::new();
+        let mut renewal = Renewal::new(None);
         let mut now = Time::from_nanos(1_000_000_000_000);
         let key = &profile.private_key;
         assert!(renewal.poll(key, &lease, None, now).is_none() && renewal.asking.is_none(), "too early");
@@ -289,7 +322,7 @@ mod tests {
         let profile = sample();
         let mut lease = profile.lease.clone().unwrap();
         (lease.url, lease.ca) = ("https://127.0.0.1:1".into(), Some("/dev/null".into()));
-        let mut renewal = Renewal::new();
+        let mut renewal = Renewal::new(None);
         let mut now = Time::from_nanos(1_000_000_000_000);
         let mut pauses = Vec::new();
         for _ in 0..3 {
@@ -308,12 +341,40 @@ mod tests {
     }
 
     #[test]
+    fn a_pin_that_the_token_refused_is_not_tried_again_before_its_file_is_written_anew() {
+        let folder = Folder::new();
+        let file = folder.path().join("pin");
+        std::fs::write(&file, "4711").unwrap();
+        let profile = sample();
+        let mut lease = profile.lease.clone().unwrap();
+        let uri = token::Uri::parse(&format!("pkcs11:?pin-source={}", file.display())).unwrap();
+        let stamp = Stamp::of(&uri);
+        (lease.url, lease.key) = ("https://127.0.0.1:1".into(), Some(Holder::Token(uri)));
+        let refused = token::Error::WrongPin { token: "t".into(), from: "f".into(), stamp: stamp.clone() };
+        let mut renewal = Renewal::new(None);
+        // Also if it was asked out of turn, of which nobody is told otherwise.
+        renewal.failed(Failure::of(&refused.into()), Reason::Silence, Time::from_nanos(1));
+        for mut renewal in [renewal, Renewal::new(stamp)] {
+            let later = Time::from_nanos(u64::MAX / 2);
+            renewal.poll(&profile.private_key, &lease, Some(Reason::Due), later);
+            assert!(renewal.asking.is_none(), "the token would be asked");
+            assert!(renewal.error().is_some_and(|error| error.contains("once that file is written anew")));
+            let written = std::fs::metadata(&file).unwrap().modified().unwrap() + Duration::from_secs(1);
+            std::fs::File::options().write(true).open(&file).unwrap().set_modified(written).unwrap();
+            renewal.poll(&profile.private_key, &lease, Some(Reason::Due), later);
+            assert!(renewal.asking.is_some() && renewal.refused_pin.is_none());
+            let before = written - Duration::from_secs(1);
+            std::fs::File::options().write(true).open(&file).unwrap().set_modified(before).unwrap();
+        }
+    }
+
+    #[test]
     fn a_gateway_that_has_forgotten_us_is_known_by_its_word() {
         let refusal = |word: &str| {
             let body = serde_json::json!({ "error": word, "message": "a sentence" }).to_string();
             Failure::of(&Refusal::parse(body.as_bytes()).unwrap().into())
         };
-        let mut renewal = Renewal::new();
+        let mut renewal = Renewal::new(None);
         renewal.failed(refusal("wrong_secret"), Reason::Silence, Time::from_nanos(1));
         assert!(renewal.error().is_some_and(|error| error.contains("a sentence")) && !renewal.is_removed());
         renewal.failed(refusal("no_lease"), Reason::Silence, Time::from_nanos(1));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adit_noise::{Now, Time};
 
-use super::profile::Lease;
+use super::lease::Lease;
 
 /// The time of a lease.
 #[derive(Clone, Copy, Debug)]

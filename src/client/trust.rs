@@ -1,7 +1,5 @@
 //! Whom the client trusts at the other end of HTTPS, and who it is: files in PEM, and the fingerprint of an invitation.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,10 +8,12 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{Error as PemError, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::Wrong;
+use super::identity::Identity;
+use super::{Wrong, token};
 use crate::enrolment::Fingerprint;
 
 /// The system's roots, on Debian and on what comes from it.
@@ -26,8 +26,8 @@ pub(super) struct Trust<'a> {
     pub(super) pin: Option<Fingerprint>,
     /// Else: certificates to trust; the system's if there are none.
     pub(super) ca: Option<&'a Path>,
-    /// Our own certificate and its key.
-    pub(super) certificate: Option<(&'a Path, &'a Path)>,
+    /// Who we are, if a certificate says that.
+    pub(super) identity: Option<&'a Identity>,
 }
 
 impl Trust<'_> {
@@ -45,14 +45,9 @@ impl Trust<'_> {
                 .with_custom_certificate_verifier(Arc::new(Pinned { authority: pin, provider })),
             None => builder.with_root_certificates(roots(self.ca.unwrap_or(Path::new(ROOTS)))?),
         };
-        let Some((certificate, key)) = self.certificate else { return Ok(builder.with_no_client_auth()) };
-        let chain = certificates(certificate)?;
-        builder.with_client_auth_cert(chain, private(key)?).map_err(|error| {
-            if matches!(error, Error::InconsistentKeys(_)) {
-                return wrong(key, &format!("it is not the key of {}", certificate.display()));
-            }
-            wrong(certificate, &error)
-        })
+        let Some(identity) = self.identity else { return Ok(builder.with_no_client_auth()) };
+        let certified = identity.certified(builder.crypto_provider())?;
+        Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
     }
 }
 
@@ -62,29 +57,14 @@ fn roots(file: &Path) -> Result<RootCertStore> {
     if roots.is_empty() { Err(wrong(file, &"no certificate in it that can be used")) } else { Ok(roots) }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+/// The certificates of a file.
+pub(super) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let found = CertificateDer::pem_file_iter(file).map_err(|error| unreadable(file, &error))?;
     let found = found.collect::<Result<Vec<_>, _>>().map_err(|error| unreadable(file, &error))?;
     if found.is_empty() { Err(wrong(file, &"no certificate in it; PEM is expected")) } else { Ok(found) }
 }
 
-fn private(file: &Path) -> Result<PrivateKeyDer<'static>> {
-    let mode = File::open(file).and_then(|file| file.metadata()).map_or(0, |found| found.mode() & 0o777);
-    if mode & 0o077 != 0 {
-        let shown = file.display();
-        return Err(wrong(
-            file,
-            &format!("mode {mode:04o}, so others can read the key: `chmod 600 {shown}`"),
-        ));
-    }
-    PrivateKeyDer::from_pem_file(file).map_err(|error| {
-        let none =
-            "no private key in it; one in PEM without a passphrase is expected (`openssl pkey` takes it off)";
-        if matches!(error, PemError::NoItemsFound) { wrong(file, &none) } else { unreadable(file, &error) }
-    })
-}
-
-fn unreadable(file: &Path, error: &PemError) -> anyhow::Error {
+pub(super) fn unreadable(file: &Path, error: &PemError) -> anyhow::Error {
     // The library puts "I/O error" before what the system says.
     if let PemError::Io(error) = error {
         wrong(file, error)
@@ -93,7 +73,7 @@ fn unreadable(file: &Path, error: &PemError) -> anyhow::Error {
     }
 }
 
-fn wrong(file: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
+pub(super) fn wrong(file: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
     Wrong(format!("{}: {error}", file.display())).into()
 }
 
@@ -150,6 +130,11 @@ impl ServerCertVerifier for Pinned {
 /// Why there is no TLS, in words; `pinned` tells whether the invitation says who signs the gateway.
 pub(super) fn why(host: &str, error: &(dyn std::error::Error + 'static), pinned: bool) -> anyhow::Error {
     let Some(error) = tls(error) else { return anyhow!("{host} ended the connection: {error}") };
+    if let Error::Other(other) = error
+        && let Some(error) = other.0.downcast_ref::<token::Error>()
+    {
+        return anyhow!("{error}");
+    }
     if let Error::InvalidCertificate(why) = error {
         return anyhow!("{host} is not trusted: {}", untrusted(why, pinned));
     }

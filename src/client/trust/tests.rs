@@ -5,6 +5,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConnection, ServerConfig, ServerConnection};
 
 use super::*;
+use crate::client::holder::Holder;
 use crate::test_folder::Folder;
 
 struct Site {
@@ -69,7 +70,7 @@ fn shake(trust: Trust<'_>, server: Arc<ServerConfig>) -> Result<(), String> {
 }
 
 fn pinned(site: &Site) -> Trust<'static> {
-    Trust { pin: Some(site.pin()), ca: None, certificate: None }
+    Trust { pin: Some(site.pin()), ca: None, identity: None }
 }
 
 #[test]
@@ -107,9 +108,9 @@ fn a_file_of_authorities_is_trusted_and_the_systems_do_not_know_the_site() {
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, ours.authority.pem()).unwrap();
     let server = ours.server("gate.test", 0, None);
-    shake(Trust { pin: None, ca: Some(&file), certificate: None }, server.clone()).unwrap();
+    shake(Trust { pin: None, ca: Some(&file), identity: None }, server.clone()).unwrap();
     std::fs::write(&file, Site::new().authority.pem()).unwrap();
-    let error = shake(Trust { pin: None, ca: Some(&file), certificate: None }, server).unwrap_err();
+    let error = shake(Trust { pin: None, ca: Some(&file), identity: None }, server).unwrap_err();
     assert!(error.contains("give that by --ca FILE"), "{error}");
 }
 
@@ -133,7 +134,9 @@ fn files_that_cannot_be_used_are_named_and_nothing_is_trusted() {
     }
     let told = |ca: &str, certificate: &str, key: &str| {
         let (ca, certificate, key) = (path(ca), path(certificate), path(key));
-        let trust = Trust { pin: None, ca: Some(&ca), certificate: Some((&certificate, &key)) };
+        let (certificate, key) = (Holder::File(certificate), Holder::File(key));
+        let identity = Identity { certificate, key, module: None, attended: false };
+        let trust = Trust { pin: None, ca: Some(&ca), identity: Some(&identity) };
         trust.config().map(drop).map_err(|error| {
             assert!(error.is::<Wrong>(), "{error}");
             error.to_string()
