@@ -139,7 +139,7 @@ fn a_connection_that_made_no_request_is_a_line() {
 #[test]
 fn a_line_says_how_a_request_ended_and_what_is_wrong_with_the_backend() {
     let quick = |settings: &mut super::Settings| {
-        settings.answer_timeout = Duration::from_millis(200);
+        settings.answer_timeout = Duration::from_millis(500);
         settings.body_timeout = Duration::from_millis(200);
         settings.body_bytes = Some(5);
         settings.headers = 10;
