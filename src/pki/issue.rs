@@ -6,9 +6,11 @@ use std::time::Duration;
 use rcgen::string::Ia5String;
 use rcgen::{
     CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, KeyIdMethod, KeyUsagePurpose, PublicKey, SanType, SerialNumber,
+    IsCa, KeyIdMethod, KeyUsagePurpose, SanType, SerialNumber, SubjectPublicKeyInfo,
 };
 use time::OffsetDateTime;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
 
 use super::{Algorithm, AltName, Certificate, Error, Name, Serial, files};
 
@@ -31,7 +33,7 @@ pub enum Subject {
     /// A new key's, which is given out with the certificate and not kept.
     New(Algorithm),
     /// That of somebody who asked, and who keeps the private key.
-    Request(Box<PublicKey>),
+    Request(Box<SubjectPublicKeyInfo>),
 }
 
 /// What a certificate is asked for.
@@ -60,9 +62,13 @@ impl Subject {
         let bytes = files::read(path)?.ok_or_else(missing)?;
         let parse = || Error::parse::<String>(path, "certificate request");
         let text = str::from_utf8(&bytes).map_err(|error| parse()(error.to_string()))?;
-        let request = CertificateSigningRequestParams::from_pem(text);
-        let request = request.map_err(|error| parse()(error.to_string()))?;
-        Ok(Self::Request(Box::new(request.public_key)))
+        CertificateSigningRequestParams::from_pem(text).map_err(|error| parse()(error.to_string()))?;
+        // rcgen takes the kind of the key for that of the signature, which openssl makes with SHA-256 whatever the curve is.
+        let der = pem::parse(text).map_err(|error| parse()(error.to_string()))?;
+        let (_, request) =
+            X509CertificationRequest::from_der(der.contents()).map_err(|error| parse()(error.to_string()))?;
+        let key = SubjectPublicKeyInfo::from_der(request.certification_request_info.subject_pki.raw);
+        Ok(Self::Request(Box::new(key.map_err(|error| parse()(error.to_string()))?)))
     }
 }
 
@@ -126,4 +132,32 @@ fn alt_name(name: &AltName) -> Result<SanType, Error> {
         AltName::Mail(name) => SanType::Rfc822Name(text(name)?),
         AltName::Spiffe(name) => SanType::URI(text(name)?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::PublicKeyData as _;
+
+    use super::*;
+    use crate::test_folder::Folder;
+
+    /// `openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -subj /CN=x`: signed with SHA-256.
+    const P384: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
+        MIIBBDCBiwIBADAMMQowCAYDVQQDDAF4MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAE\n\
+        hXRDDVQgWsbeQ480AqZYcIB+aVCFi/EE2KXNRilTsA3Sjrxzryqlu4fgrf0WY2VM\n\
+        IiCAlMOLOav3S0k+N9jMT7yHMg3jQUANzsJKKGoYmxW/Q0SADhvML5zPWBkdiWc2\n\
+        oAAwCgYIKoZIzj0EAwIDaAAwZQIwd8uA1UrSWHTGAT+v13fEAE3P9YB6HXEKdkIy\n\
+        aMbgwKmse7zXqos4D9CExsA20s4TAjEA4GuCc8Tde3L9yDj2AkFybLAkrxgjmzsO\n\
+        GHDYu+EkUrqZZvAKnWG8G/Zvrfh9zX02\n\
+        -----END CERTIFICATE REQUEST-----";
+
+    #[test]
+    fn the_curve_of_a_request_is_that_of_its_key_whatever_hash_it_is_signed_with() {
+        let folder = Folder::new();
+        let path = folder.path().join("x.csr");
+        std::fs::write(&path, P384).unwrap();
+        let Subject::Request(key) = Subject::read(&path).unwrap() else { panic!("a request") };
+        assert_eq!(key.algorithm(), &rcgen::PKCS_ECDSA_P384_SHA384);
+        assert_eq!(key.der_bytes().len(), 97, "a point of 48 bytes twice");
+    }
 }
