@@ -195,6 +195,8 @@ impl Token {
                 }
             }
         }
+        // A token has them in no order of its own.
+        labels.sort_unstable();
         Ok(error::list(labels.iter().map(String::as_str)))
     }
 }
