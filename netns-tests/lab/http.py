@@ -56,7 +56,7 @@ def gateway(net, **http):
     """A terminator in HTTP mode in front of a backend that answers with what it got, started; its table and its route."""
     a, web = terminator(net)
     a.host.start("python3", "-c", ECHO, "8081")
-    until(lambda: "8081" in a.host.run("ss", "-Htln"), 5, "the backend")
+    until(lambda: "8081" in a.host.run("ss", "-Htln"), 15, "the backend")
     route = web["route"]["app"]
     route["backend"], route["http"] = ["127.0.0.1:8081"], http
     web["plain"] = ["127.0.0.1:80"]
@@ -70,4 +70,4 @@ def nginx(a, port=8082, body="x" * 1024, protocol="", more=""):
     with open(path, "w") as file:
         file.write(NGINX.format(folder=a.folder, port=port, body=body, protocol=protocol, more=more))
     a.host.start(PROGRAM, "-c", path)
-    until(lambda: f":{port}" in a.host.run("ss", "-Htln"), 5, "nginx")
+    until(lambda: f":{port}" in a.host.run("ss", "-Htln"), 15, "nginx")

@@ -43,7 +43,7 @@ def terminator(net, **more):
     host.ip("link set lo up")
     a = Daemon(host)
     host.start("python3", "-c", BACKEND, "8080", "app")
-    until(lambda: "8080" in host.run("ss", "-Htln"), 5, "the backend")
+    until(lambda: "8080" in host.run("ss", "-Htln"), 15, "the backend")
     a.config["tls"] = {"web": {"listen": ["127.0.0.1:443"], "certificates": [certificate(a, "www")], **more,
                                "route": {"app": {"sni": [WWW, f"*.{WWW}"], "backend": ["127.0.0.1:8080"]}}}}
     a.start()
@@ -59,4 +59,4 @@ def curl(a, name=WWW, *words, port=443):
 def s_client(a, *words, name=WWW, port=443):
     """What openssl's client tells of a connection."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", name, *words]
-    return a.host.attempt("timeout", "1", *command, data="")[1]
+    return a.host.attempt("timeout", "10", *command, data="")[1]

@@ -38,5 +38,5 @@ asyncio.run(main())
 def backend(host, manner, port):
     """Starts one that is `echo`, `endless`, `breaks` (in the middle, with a reset) or `leaves` (properly); its address."""
     host.start("python3", "-c", SCRIPT, manner, port)
-    until(lambda: f":{port} " in host.run("ss", "-Htln"), 5, f"the backend {manner}")
+    until(lambda: f":{port} " in host.run("ss", "-Htln"), 15, f"the backend {manner}")
     return f"127.0.0.1:{port}"
