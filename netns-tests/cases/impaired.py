@@ -1,10 +1,9 @@
 """Bad networks: loss, copies, reordering. The tunnel adds no trouble of its own."""
-import time
-
 from lab.case import case
 from lab.impair import Impairer
 from lab.site import wired
 from lab.traffic import Sequence, iperf3, ping, reaches
+from lab.wait import until
 
 
 #   a: adit ---- impairer ---- b: peer
@@ -15,9 +14,8 @@ def copies_are_dropped(net, peer):
     pair = wired(net, right=peer, middle=bad.between).start()
     assert ping(pair.left.host, pair.right.inner()) == 3
     flow = Sequence(pair.right.host, pair.left.host, pair.left.inner(), pace=0.001)
-    time.sleep(1)
+    until(lambda: flow.sent > 500 and bad.count["duplicated"] > 100, 20, "a flow")
     sent, numbers = flow.sent, flow.stop()
-    assert bad.count["duplicated"] > 100
     assert len(numbers) == len(set(numbers)), f"{len(numbers) - len(set(numbers))} copies came through"
     assert len(set(numbers)) >= sent - 2, f"{len(set(numbers))} of {sent} arrived"
 
@@ -31,7 +29,7 @@ def late_is_not_lost(net, peer):
     assert ping(pair.left.host, pair.right.inner()) == 3
     bad.reorder = 0.3
     flow = Sequence(pair.right.host, pair.left.host, pair.left.inner(), pace=0.001)
-    time.sleep(1)
+    until(lambda: flow.sent > 500 and bad.count["reordered"] > 50, 20, "a flow")
     sent, numbers = flow.sent, flow.stop()
     assert numbers != sorted(numbers), "nothing was reordered: the test proves nothing"
     assert len(set(numbers)) >= sent - 2, f"{len(set(numbers))} of {sent} arrived"
@@ -44,9 +42,8 @@ def order_is_kept(net):
     pair = wired(net).start()
     assert ping(pair.left.host, pair.right.inner()) == 3
     flow = Sequence(pair.left.host, pair.right.host, pair.right.inner(), pace=0)
-    time.sleep(1)
+    until(lambda: len(flow.arrived) > 5000, 20, "a flow")
     numbers = flow.stop()
-    assert len(numbers) > 1000
     assert numbers == sorted(numbers), "reordered"
 
 
@@ -96,8 +93,8 @@ def broken_bits(net):
     assert ping(pair.left.host, pair.right.inner()) == 3
     bad.rewrite = damage
     flow = Sequence(pair.left.host, pair.right.host, pair.right.inner(), pace=0.002)
-    time.sleep(1)
-    sent, numbers = flow.sent, flow.stop()
-    assert count["damaged"] > 50, count
-    assert abs(len(numbers) - (sent - count["damaged"])) <= 3, f"{len(numbers)} of {sent} arrived, {count}"
-    assert ping(pair.left.host, pair.right.inner(), count=9) == 6
+    until(lambda: count["damaged"] > 100, 20, "packets that are changed")
+    numbers = flow.stop()
+    # Some of those that told of the end were changed as well.
+    assert abs(len(numbers) - (flow.sent - count["damaged"])) <= 3, f"{len(numbers)} of {flow.sent} arrived, {count}"
+    assert ping(pair.left.host, pair.right.inner(), count=9, wait=2) == 6

@@ -4,12 +4,24 @@ import time
 from lab.case import case
 from lab.site import wired
 from lab.traffic import iperf3, ping
+from lab.wait import until
 from lab.wireguard import PEERS
+
 
 def counters(pair):
     """Bytes sent and received, first from left to right, then from right to left."""
     left, right = pair.left.peer_state(pair.right), pair.right.peer_state(pair.left)
     return left.sent, right.received, right.sent, left.received
+
+
+def settled(pair):
+    """The counters once nothing is under way any more."""
+    last = []
+
+    def same():
+        last.append(counters(pair))
+        return last[-1] in last[-2:-1] and last[-1]
+    return until(same, 10, "counters that stand still", step=0.02)
 
 
 #   a: adit ---- wire ---- b: the peer
@@ -36,10 +48,9 @@ def tunnel(net, peer, first, family, psk):
         assert abs(age) < 60, f"{site.device.implementation}: handshake at {seen.handshake}"
         assert seen.endpoint == pair.other(site).endpoint(family), f"endpoint {seen.endpoint}"
         assert seen.received > 1 << 20 and seen.sent > 1 << 20, f"{site.device.implementation}: counters {seen}"
-    before = counters(pair)
+    before = settled(pair)
     assert ping(pair.left.host, pair.right.inner(), count=20, size=1000, interval=0.005) == 20
-    time.sleep(0.1)
-    grown = [after - earlier for after, earlier in zip(counters(pair), before)]
+    grown = [after - earlier for after, earlier in zip(settled(pair), before)]
     assert min(grown) > 20_000, f"counters {grown}"
     # These two count inner packets on receiving, boringtun on sending too; the others count datagrams.
     # Elsewhere a keepalive or a handshake may be under way while the counters are read.

@@ -4,7 +4,8 @@ import time
 from lab.case import SLOW, case
 from lab.process import busy, resident
 from lab.site import Site, wired
-from lab.traffic import iperf3, ping, reaches
+from lab.traffic import all_arrive, iperf3, ping, reaches
+from lab.wait import until
 from lab.wireguard import Device
 
 INNER_PORT = 51821
@@ -55,8 +56,7 @@ def tunnel_in_a_tunnel(net, family):
     for reverse in (False, True):
         flow = iperf3(left.host, right.host, right.inner(), reverse=reverse, size="8M")
         assert flow.bytes > 2 << 20, flow
-    flow = iperf3(left.host, right.host, right.inner("v6"), udp=True, size="2M", rate="50M", length=1200)
-    assert flow.lost < 0.02 * flow.packets, flow
+    all_arrive(left.host, right.host, right.inner("v6"), size=1200)
 
 
 class Work:
@@ -74,6 +74,17 @@ class Work:
         """Seconds of processor, KiB of memory, and bytes sent on the links since the beginning."""
         return tuple(now - then for now, then in zip(self.now(), self.start))
 
+    def rests(self):
+        """Waits until a second passes in which hardly anything is sent; what was spent until then."""
+        spent = [self.spent()]
+
+        def rest():
+            time.sleep(1)
+            spent.append(self.spent())
+            return spent[-1][2] - spent[-2][2] < 20_000
+        until(rest, 6, "the end of what goes round")
+        return spent[-1]
+
 
 #   a: adit ---- wire ---- b: adit; then a looks for b behind b's own inner address
 @case()
@@ -86,11 +97,7 @@ def own_endpoint(net):
     work = Work(a, a.device.name, a.wire)
     assert ping(a.host, b.inner(), count=10, wait=0.3) == 0
     time.sleep(1)
-    first = work.spent()
-    time.sleep(1)
-    second = work.spent()
-    seconds, memory, sent = second
-    assert second[2] - first[2] < 20_000, f"still {second[2] - first[2]} bytes a second, long after the last packet"
+    seconds, memory, sent = work.rests()
     assert sent < 200_000 and seconds < 0.5 and memory < 4 << 10, f"{sent} bytes, {seconds:.2f} s, {memory} KiB"
     a.device.set("peer", b.keys.public, "endpoint", b.endpoint())
     assert ping(a.host, b.inner()) == 3, "not well again"
@@ -115,12 +122,12 @@ def one_in_the_other_and_back(net):
     Neither can know: what comes back to it was sealed by the other one. It goes round until the sessions end.
     """
     pair, left, right, work = knotted(net)
-    time.sleep(1.5)
+    time.sleep(1)
+    until(lambda: all(one.spent()[2] > 1 << 20 for one in work), 15, "packets that go round: without them nothing is proved")
     spent = [one.spent() for one in work]
-    assert all(sent > 1 << 20 for _, _, sent in spent), f"nothing goes round: the test proves nothing: {spent}"
     assert all(memory < 4 << 10 for _, memory, _ in spent), f"memory in KiB: {spent}"
     pair.left.device.set("peer", pair.right.keys.public, "endpoint", pair.right.endpoint())
-    assert reaches(left.host, right.inner(), 3) is not None, "not well again"
+    assert reaches(left.host, right.inner(), 15) is not None, "not well again"
     assert ping(pair.left.host, pair.right.inner()) == 3
 
 
@@ -158,10 +165,8 @@ def onion(net):
     a.device.set("peer", c.keys.public, "endpoint", f"{c.inner()}:{INNER_PORT}")
     assert ping(a.host, c.inner(), wait=0.3) == 0
     time.sleep(1)
-    first = work.spent()
-    time.sleep(1)
-    seconds, memory, sent = work.spent()
-    assert sent - first[2] < 20_000 and sent < 200_000 and seconds < 0.5 and memory < 4 << 10, \
+    seconds, memory, sent = work.rests()
+    assert sent < 200_000 and seconds < 0.5 and memory < 4 << 10, \
         f"{sent} bytes, {seconds:.2f} s, {memory} KiB"
     a.device.set("peer", c.keys.public, "remove")
     assert ping(a.host, b.inner()) == 3, "b suffers"

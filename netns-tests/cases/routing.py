@@ -1,11 +1,11 @@
 """Crypto routing: which peer a packet goes to, and which source addresses a peer may use."""
 import ipaddress
-import time
 
 from lab.capture import Capture
 from lab.case import case
 from lab.site import PORT, Site, wired
 from lab.traffic import Marker, Sequence, ping
+from lab.wait import quiet, until
 
 
 class Star:
@@ -45,9 +45,10 @@ def three_sites(net, second):
                 assert ping(sender.host, receiver.inner()) == 3, f"{sender.host.name} to {receiver.host.name}"
                 assert ping(sender.host, receiver.inner("v6")) == 3, f"{sender.host.name} to {receiver.host.name}, v6"
     a, b, c = star.sites
-    stray = Capture(c.host, c.device.name, link_header=0)
+    right, stray = (Capture(site.host, site.device.name, link_header=0) for site in (b, c))
     marker = Marker("for b alone")
     marker.send(a.host, b.inner())
+    right.wait_holds(marker.bytes)
     stray.stop()
     assert not stray.holds(marker.bytes[:12]), "c got what was meant for b"
 
@@ -108,7 +109,7 @@ def source_is_checked(net, peer):
     for source in sources:
         target = a.inner("v6" if ":" in source else "v4")
         assert ping(b.host, target, source=source, wait=0.4) == 0, f"{source} was answered"
-    time.sleep(0.1)
+    inside.caught_up()
     for source in sources:
         assert came_in(source) == 0, f"{source} came through"
     a.device.set("peer", b.keys.public, "allowed-ips", f"{b.allowed_ips()},10.9.0.77/32,fd09::77/128")
@@ -128,15 +129,13 @@ def removal_cuts_at_once(net):
     assert ping(a.host, b.inner()) == 3
     out = Sequence(a.host, b.host, b.inner(), port=7000)
     back = Sequence(b.host, a.host, a.inner(), port=7001)
-    time.sleep(0.5)
+    counts = lambda: (len(out.arrived), len(back.arrived))
+    until(lambda: min(counts()) > 50, 10, "flows both ways")
     a.device.set("peer", b.keys.public, "remove")
-    time.sleep(0.1)
-    counts = len(out.arrived), len(back.arrived)
-    time.sleep(0.5)
-    assert (len(out.arrived), len(back.arrived)) == counts, "packets after the removal"
-    assert min(counts) > 30, f"hardly any packet before the removal: {counts}"
-    out.stop()
-    back.stop()
+    # What was on its way may still arrive, if the machine is busy elsewhere.
+    quiet(counts, 0.5, 3, "the flows")
+    out.stop(patience=0.1)
+    back.stop(patience=0.1)
 
 
 @case()
@@ -152,15 +151,12 @@ def allowed_ip_moves(net):
     a.device.set("peer", b.keys.public, "allowed-ips", f"{b.allowed_ips()},10.50.1.0/24")
     flow = Sequence(a.host, b.host, "10.50.1.1")
     moved = Capture(c.host, c.device.name, link_header=0)
-    time.sleep(0.4)
+    until(lambda: len(flow.arrived) > 50, 10, "a flow to b")
     a.device.set("peer", c.keys.public, "allowed-ips", f"{c.allowed_ips()},10.50.1.0/24")
-    time.sleep(0.1)
-    at_b = len(flow.arrived)
-    time.sleep(0.4)
-    assert len(flow.arrived) == at_b > 30, f"b got {len(flow.arrived) - at_b} packets after the move"
-    flow.stop()
+    quiet(lambda: len(flow.arrived), 0.4, 3, "the flow to b")
+    until(lambda: len(moved.datagrams(7000)) > 50, 10, "the flow to c")
+    flow.stop(patience=0.1)
     moved.stop()
-    assert len(moved.datagrams(7000)) > 30, "c got nothing after the move"
 
 
 #   a: adit ---- wire ---- b: adit
@@ -178,11 +174,11 @@ def no_peer_for_it(net):
     own, marker = Capture(a.host, a.device.name, link_header=0), Marker("for nobody at all")
     marker.send(a.host, "10.60.0.1", count=20)
     assert ping(a.host, "10.60.0.1", wait=0.3) == 0
+    own.wait_holds(marker.bytes)
     for capture in (wire, inside, own):
         capture.stop()
-    assert own.holds(marker.bytes), "the marker never went into the device"
     assert not wire.holds(marker.bytes[:12]) and not inside.holds(marker.bytes[:12]), "the marker got out"
     data = [udp for udp in wire.datagrams(PORT) if udp.payload[:1] == b"\4" and len(udp.payload) > 32]
     assert not data, f"{len(data)} encrypted packets went out"
-    assert a.device.drops().get("no_route", 0) - before >= 23, "the drops were not counted"
+    until(lambda: a.device.drops().get("no_route", 0) - before >= 23, 10, "the drops, counted")
     assert ping(a.host, b.inner()) == 3
