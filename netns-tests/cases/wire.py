@@ -6,6 +6,7 @@ from lab.case import case
 from lab.frame import parse_udp
 from lab.site import PORT, wired
 from lab.traffic import Marker, iperf3, ping
+from lab.wait import until
 
 LENGTHS = {1: 148, 2: 92, 3: 64}
 
@@ -53,17 +54,15 @@ def tcpdump_agrees(net):
     pair = wired(net, offload=False)
     file = f"{net.folder}/wire.pcap"
     dump = pair.left.host.start("tcpdump", "-i", "wire", "-U", "--immediate-mode", "-Z", "root", "-w", file)
-    dump.wait_output("listening on", 5)
+    dump.wait_output("listening on", 15)
     pair.start()
     marker = Marker("this text is nobody else's business")
     marker.send(pair.left.host, pair.right.inner(), count=50)
     assert ping(pair.left.host, pair.right.inner()) == 3
-    time.sleep(0.3)
+    frames = lambda: [data for _, data in read_pcap(file)]
+    until(lambda: sum(parse_udp(data) is not None for data in frames()) > 50, 10, "datagrams in the file")
     dump.stop()
-    frames = [data for _, data in read_pcap(file)]
-    datagrams = [udp for udp in map(parse_udp, frames) if udp]
-    assert len(datagrams) > 50, f"only {len(datagrams)} datagrams seen"
-    assert not any(marker.bytes[:24] in data for data in frames)
+    assert not any(marker.bytes[:24] in data for data in frames())
 
 
 #   a: adit ---- wire ---- b: adit
@@ -74,16 +73,22 @@ def keepalive(net):
     assert ping(pair.left.host, pair.right.inner()) == 3
     wire = Capture(pair.left.host, "wire")
     pair.left.device.set("peer", pair.right.keys.public, "persistent-keepalive", 1)
-    time.sleep(4.3)
+
+    def empty():
+        """When each keepalive was seen, and from where it came."""
+        seen = [(moment, parse_udp(data)) for moment, data in list(wire.frames)]
+        return [(moment, udp.source) for moment, udp in seen if udp and udp.payload[:1] == b"\4" and len(udp.payload) == 32]
+    until(lambda: len(empty()) >= 5, 20, "keepalives")
     wire.stop()
-    empty = [udp for udp in wire.datagrams(PORT) if udp.payload[0] == 4 and len(udp.payload) == 32]
-    mine = [udp for udp in empty if udp.source == pair.left.outer()]
-    assert 3 <= len(mine) <= 6, f"{len(mine)} keepalives in 4.3 s"
-    assert len(empty) == len(mine), "a keepalive was answered with a keepalive"
+    moments = [moment for moment, _ in empty()]
+    gaps = sorted(later - earlier for earlier, later in zip(moments, moments[1:]))
+    # The one in the middle: another process may have had the processor for a moment.
+    assert 0.7 < gaps[len(gaps) // 2] < 1.6, f"keepalives {gaps} s apart"
+    assert {source for _, source in empty()} == {pair.left.outer()}, "a keepalive was answered with a keepalive"
 
 
 #   a: adit ---- wire ---- b: adit
-@case(limit=30)
+@case(limit=60)
 def silent_when_idle(net):
     """One packet and its answer are followed by a single keepalive, 10 s later, and then by silence."""
     pair = wired(net, offload=False).start()
@@ -92,7 +97,8 @@ def silent_when_idle(net):
     wire = Capture(pair.left.host, "wire")
     # Nobody listens there: the answer is an ICMP error, and no other packet follows.
     Marker("anybody?").send(pair.left.host, pair.right.inner(), count=1, port=4000)
-    time.sleep(12.5)
+    until(lambda: len(wire.datagrams(PORT)) > 2, 20, "a packet, its answer, and a keepalive")
+    time.sleep(2)
     wire.stop()
     seen = [(udp.source, len(udp.payload) == 32) for udp in wire.datagrams(PORT)]
     left, right = pair.left.outer(), pair.right.outer()
