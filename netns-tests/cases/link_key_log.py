@@ -85,7 +85,7 @@ def refused(link, words):
     daemon = link.a.daemon
     daemon.write()
     daemon.launch()
-    daemon.process.wait_output(words, 10)
+    daemon.process.wait_output(words, 20)
     daemon.kill()
 
 
