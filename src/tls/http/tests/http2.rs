@@ -364,6 +364,51 @@ fn an_answer_that_nobody_takes_is_given_up_and_others_are_not() {
 }
 
 #[test]
+fn who_takes_little_of_an_answer_at_a_time_gets_all_of_it() {
+    const LENGTH: usize = 160 << 10;
+    let setup = setup(|settings| settings.body_timeout = Duration::from_millis(400));
+    let mut stream = connect_with(&setup, 0);
+    let fields = with(&[(2, "/long")], &[]);
+    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&fields))).unwrap();
+    stream.flush().unwrap();
+    assert_eq!(outcome(&mut stream, 1), Outcome::Ok);
+    let mut got = 0;
+    while got < LENGTH {
+        std::thread::sleep(Duration::from_millis(200));
+        for on in [0, 1] {
+            stream.write_all(&frame(8, 0, on, &16_384_u32.to_be_bytes())).unwrap();
+        }
+        stream.flush().unwrap();
+        let until = got + 16_384;
+        while got < until.min(LENGTH) {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).unwrap();
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).unwrap();
+            assert_ne!(head[3], RST_STREAM, "given up after {got} bytes");
+            got += if head[3] == DATA { payload.len() } else { 0 };
+        }
+    }
+}
+
+#[test]
+fn who_is_told_to_go_and_does_not_is_gone_all_the_same() {
+    let setup = setup(|settings| {
+        settings.header_timeout = Duration::from_millis(300);
+        settings.idle_timeout = Duration::from_millis(600);
+    });
+    let mut stream = connect(&setup);
+    stream.write_all(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &block(&PLAIN))).unwrap();
+    stream.flush().unwrap();
+    assert_eq!(outcome(&mut stream, 1), Outcome::Ok);
+    assert_eq!(outcome(&mut stream, 99), Outcome::Over(0));
+    // It does not say that it has heard that.
+    let begun = Instant::now();
+    while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+    assert!(begun.elapsed() < Duration::from_secs(5), "it is still there");
+}
+
+#[test]
 fn a_client_whose_route_was_replaced_ends_what_it_has_and_comes_again() {
     let setup = setup(|_| ());
     let mut stream = connect(&setup);

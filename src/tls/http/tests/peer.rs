@@ -19,6 +19,8 @@ pub(super) enum Reply {
     Long(usize),
     /// Nothing.
     Silent,
+    /// 200, and `ok`, when all of the request is there.
+    AtEnd,
     /// `REFUSED_STREAM`.
     Refuse,
     /// A graceful end of the connection, that leaves this request out.
@@ -36,6 +38,14 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn start(script: impl Fn(usize, usize) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with_streams(1000, script)
+    }
+
+    /// One that takes so many requests at a time.
+    pub(super) fn with_streams(
+        most: u32,
+        script: impl Fn(usize, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, connections) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
         let (script, count): (Arc<Script>, _) = (Arc::new(script), connections.clone());
@@ -44,7 +54,7 @@ impl Peer {
                 let (script, number) = (script.clone(), count.fetch_add(1, Ordering::Relaxed));
                 std::thread::spawn(move || {
                     // It ends when the other side does.
-                    let _ = Conversation::new(stream).hold(|request| script(number, request));
+                    let _ = Conversation::new(stream).hold(most, |request| script(number, request));
                 });
             }
         });
@@ -70,9 +80,10 @@ impl Conversation {
         Self { stream, window: 65_535, initial: 65_535, answers: BTreeMap::new() }
     }
 
-    fn hold(mut self, script: impl Fn(usize) -> Reply) -> std::io::Result<()> {
+    fn hold(mut self, most: u32, script: impl Fn(usize) -> Reply) -> std::io::Result<()> {
         self.stream.read_exact(&mut [0; 24])?;
-        self.stream.write_all(&frame(SETTINGS, 0, 0, &[]))?;
+        let concurrent = [&[0, 3][..], &most.to_be_bytes()].concat();
+        self.stream.write_all(&frame(SETTINGS, 0, 0, &concurrent))?;
         let (mut requests, mut last) = (0, 0_u32);
         loop {
             let mut head = [0; 9];
@@ -96,10 +107,11 @@ impl Conversation {
                         None => {}
                     }
                 }
+                (DATA, END_STREAM) => self.begin(id, 2)?,
                 (RST_STREAM, _) => drop(self.answers.remove(&id)),
                 (HEADERS, _) => {
                     match script(requests) {
-                        Reply::Silent => {}
+                        Reply::Silent | Reply::AtEnd => {}
                         Reply::Ok => self.begin(id, 2)?,
                         Reply::Long(length) => self.begin(id, length)?,
                         Reply::Refuse => {

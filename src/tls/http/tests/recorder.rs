@@ -12,6 +12,7 @@ const BROKEN: &str = "/broken";
 const RESET: &str = "/once";
 const SWITCH: &str = "/switch";
 const SLOW: &str = "/slow";
+const LONG: &str = "/long";
 
 type Fields = Vec<(String, String)>;
 /// A body, its trailers, and where all of it ends.
@@ -178,6 +179,13 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Seen>) {
                     // As a backend does that closed the connection while the request was under way.
                     RESET if served > 1 => return,
                     BROKEN => return,
+                    LONG => {
+                        let answer =
+                            [&b"HTTP/1.1 200 OK\r\ncontent-length: 163840\r\n\r\n"[..], &[b'x'; 163_840]]
+                                .concat();
+                        let _ = stream.write_all(&answer);
+                        continue;
+                    }
                     SILENT => std::thread::sleep(Duration::from_secs(2)),
                     SWITCH => {
                         let _ = stream.write_all(

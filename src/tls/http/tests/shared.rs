@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::http2::{self, END_HEADERS, END_STREAM, HEADERS, Outcome, block, frame, outcome};
+use super::http2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, block, frame, outcome};
 use super::peer::{Peer, Reply};
 use super::recorder::Recorder;
 use super::{Settings, Setup, proper::status, start};
@@ -103,4 +103,51 @@ fn a_request_that_a_backend_did_not_process_is_sent_once_more() {
     assert_eq!(status(&setup, GET).0, "200", "the connection ended");
     assert_eq!((peer.connections(), setup.rules.counters.retried()), (2, 2));
     assert_eq!(status(&setup, GET).0, "502", "a backend that refuses all is not asked for ever");
+}
+
+#[test]
+fn a_backend_says_how_many_requests_share_a_connection() {
+    let peer = Peer::with_streams(1, |_, request| if request == 1 { Reply::Silent } else { Reply::Ok });
+    let setup = to(&peer, |_| ());
+    assert_eq!(status(&setup, GET).0, "200");
+    let mut waiting = http2::connect(&setup);
+    ask(&mut waiting, std::iter::once(1));
+    std::thread::sleep(Duration::from_millis(200));
+    let begun = Instant::now();
+    assert_eq!(status(&setup, GET).0, "200");
+    assert!(begun.elapsed() < Duration::from_secs(2) && peer.connections() == 2);
+}
+
+#[test]
+fn a_connection_that_answers_others_is_used_whatever_is_silent_on_it() {
+    let peer = Peer::start(|_, request| if request == 1 { Reply::Silent } else { Reply::Ok });
+    let setup = to(&peer, |_| ());
+    assert_eq!(status(&setup, GET).0, "200");
+    // For longer than it may say nothing while it has requests: it had none.
+    std::thread::sleep(Duration::from_millis(2_100));
+    let mut waiting = http2::connect(&setup);
+    ask(&mut waiting, std::iter::once(1));
+    std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..3 {
+        assert_eq!(status(&setup, GET).0, "200");
+        assert_eq!(peer.connections(), 1);
+    }
+}
+
+#[test]
+fn a_call_of_grpc_may_be_silent_in_the_middle_and_nothing_else_may() {
+    let peer = Peer::start(|_, _| Reply::AtEnd);
+    let setup = to(&peer, |settings| settings.body_timeout = Duration::from_millis(300));
+    for (kind, expected) in [("application/grpc+proto", Outcome::Ok), ("text/plain", Outcome::Refused)] {
+        let mut fields = http2::PLAIN.to_vec();
+        fields[0].1 = "POST";
+        fields.push(("content-type", kind));
+        let mut stream = http2::connect(&setup);
+        stream.write_all(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).unwrap();
+        stream.flush().unwrap();
+        std::thread::sleep(Duration::from_millis(900));
+        // Who was refused does not take it.
+        let _ = stream.write_all(&frame(DATA, END_STREAM, 1, b"hello")).and_then(|()| stream.flush());
+        assert_eq!(outcome(&mut stream, 1), expected, "{kind}");
+    }
 }
