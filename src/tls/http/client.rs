@@ -25,6 +25,7 @@ use super::backend::{Lease, Upgraded};
 use super::body::ResponseBody;
 use super::executor::Streams;
 use super::forward::answer;
+use super::headers::Told;
 use super::refusal::{BACKEND, IDLE, LEFT};
 use super::running::{Running, malformed};
 use super::settings::Rules;
@@ -67,6 +68,8 @@ pub(in crate::tls) struct Client {
     pub(super) sni: Option<String>,
     /// Who it is by its certificate.
     pub(super) identity: Option<HeaderValue>,
+    /// What backends are told of it.
+    pub(super) told: Told,
     /// What goes on.
     pub(super) activity: Rc<Activity>,
     /// The next answer is the last.
@@ -141,6 +144,7 @@ impl Client {
             local: about.local,
             sni: about.hello.server_name().map(str::to_owned),
             identity: certificate.and_then(Identity::of).as_ref().and_then(told),
+            told: Told::default(),
             activity: Rc::new(Activity::new()),
             parting: Cell::new(false),
             requests,

@@ -82,7 +82,7 @@ fn rewrite(client: &Client, parts: &mut Parts, host: &Authority, websocket: bool
     headers::distrust(&mut parts.headers, settings.identity.as_ref());
     let identity = settings.identity.as_ref().map(|name| (name, client.identity.as_ref()));
     let about = About { client: client.address, local: client.local, host: &host.text, identity };
-    headers::tell(&mut parts.headers, &about);
+    client.told.tell(&mut parts.headers, &about);
     parts.headers.insert(headers::REQUEST_ID, id);
     merge_cookies(parts);
     let version = if settings.backend_http2 { Version::HTTP_2 } else { Version::HTTP_11 };

@@ -1,6 +1,7 @@
 //! Headers that are for one hop alone, and those by which backends are told of clients: nobody else sets them (RFC 7239;
 //! RFC 9110, section 7.6.1).
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,6 +30,9 @@ const HOP: [HeaderName; 6] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
+
+/// Headers that a request gets beside those: its id, and its host.
+const BESIDE: usize = 2;
 
 /// What backends are told of a client.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -113,8 +117,30 @@ fn is_alike(one: &str, other: &str) -> bool {
     one.len() == other.len() && one.bytes().zip(other.bytes()).all(|(one, other)| plain(one) == plain(other))
 }
 
-/// Tells the backend of the client. What came under these names has to be gone.
-pub(super) fn tell(headers: &mut HeaderMap, about: &About<'_>) {
+/// What backends were told last of one client: the next request most often asks for the same host.
+#[derive(Debug, Default)]
+pub(super) struct Told(RefCell<Option<(String, HeaderMap)>>);
+
+impl Told {
+    /// Tells the backend of the client. What came under these names has to be gone. `about` differs in its host alone.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, about: &About<'_>) {
+        let mut last = self.0.borrow_mut();
+        let (_, said) = match last.take() {
+            Some(known) if known.0 == about.host => last.insert(known),
+            _ => {
+                let mut said = HeaderMap::new();
+                tell(&mut said, about);
+                last.insert((about.host.to_owned(), said))
+            }
+        };
+        headers.reserve(said.len() + BESIDE);
+        for (name, value) in &*said {
+            headers.insert(name, value.clone());
+        }
+    }
+}
+
+fn tell(headers: &mut HeaderMap, about: &About<'_>) {
     let address = about.client.ip().to_canonical();
     let mut forwarded = String::with_capacity(96);
     let written = match address {
@@ -259,8 +285,13 @@ mod tests {
                 host,
                 identity: Some((&name, Some(&value))),
             };
-            let mut found = HeaderMap::new();
-            tell(&mut found, &about);
+            let (mut found, mut again, mut other) = (HeaderMap::new(), HeaderMap::new(), HeaderMap::new());
+            let told = Told::default();
+            told.tell(&mut other, &About { host: "other.example", ..about.clone() });
+            told.tell(&mut found, &about);
+            told.tell(&mut again, &about);
+            assert_eq!(found, again);
+            assert_eq!(other.get("x-forwarded-host").unwrap(), "other.example");
             let expected = headers(&[
                 ("forwarded", forwarded),
                 ("x-forwarded-for", shown),
