@@ -66,7 +66,10 @@ impl Socket {
     pub(super) fn accepted(stream: TcpStream) -> Self {
         // It fails if the client is gone, which reading will tell.
         let _ = stream.set_nodelay(true);
-        Self { stream: Stream::Tcp(stream), readable: true, writable: true, near: None }
+        let stream = Stream::Tcp(stream);
+        // tokio takes it for readable before it was looked at, as we do: once is enough.
+        stream.forget(Interest::READABLE);
+        Self { stream, readable: true, writable: true, near: None }
     }
 
     /// Connects by TCP.
