@@ -50,6 +50,19 @@ def besieged(net):
     return pair, crowd
 
 
+def under_flood(pair, crowd, port):
+    """What the peer gets under a flood of that port, in bits a second. One that was no flood, since the machine had other work, is
+    poured again."""
+    for _ in range(3):
+        flood = pour(crowd, pair.left, port)
+        time.sleep(0.4)
+        flow = iperf3(pair.right.host, pair.left.host, pair.left.inner(), seconds=2)
+        outcome = poured(flood)
+        if outcome["rate"] > 0.9 * RATE:
+            return flow.bits_per_second
+    raise AssertionError(f"no flood: {outcome}")
+
+
 @case(limit=150, alone=True)
 def honest_peer_keeps_its_share(net):
     """Under 50,000 forged initiations a second a peer keeps 80 % of what it gets while they hit a closed port.
@@ -65,12 +78,8 @@ def honest_peer_keeps_its_share(net):
     # More turns, and the medians of all, if the first do not show it: other work on the machine comes and goes.
     for _ in range(3):
         for port in (CLOSED, PORT) * ROUNDS:
-            flood = pour(crowd, a, port)
-            time.sleep(0.4)
-            got[port].append(iperf3(b.host, a.host, a.inner(), seconds=2).bits_per_second)
+            got[port].append(under_flood(pair, crowd, port))
             memory.append(resident(a.device.process.pid))
-            outcome = poured(flood)
-            assert outcome["rate"] > 0.9 * RATE, f"no flood: {outcome}"
         closed, under = (statistics.median(got[port]) for port in (CLOSED, PORT))
         print(f"{under / closed:.2f} of {closed / 1e6:.0f} Mbit/s, memory in KiB {memory}, {got}", flush=True)
         if under >= 0.8 * closed:
