@@ -83,14 +83,14 @@ def wall_clock_jumps(net, device):
     assert ping(b.host, a.inner()) == 3
     handshake = a.peer_state(b).handshake
     server = a.host.start("iperf3", "-s", "-1", "--forceflush")
-    server.wait_output("Server listening", 5)
+    server.wait_output("Server listening", 15)
     client = b.host.start("iperf3", "-c", a.inner(), "-t", "3", "-b", "20M", "--forceflush")
     time.sleep(0.5)
     for hours in (5, -5, 100, 0):
         set_clock(b.host, hours * HOUR)
         assert ping(b.host, a.inner()) == 3 and ping(a.host, b.inner()) == 3, f"{hours} hours off"
     server.wait(15)
-    until(lambda: not client.alive(), 5, "the end of the transfer", step=0.1)
+    until(lambda: not client.alive(), 15, "the end of the transfer", step=0.1)
     assert "receiver" in client.output(), client.output()
     assert a.peer_state(b).handshake == handshake, "a new handshake was made"
 
@@ -101,9 +101,10 @@ def wall_clock_jumps(net, device):
     b.start()
     pair.configure(b)
     assert reaches(b.host, a.inner(), 3) is None, "an older stamp was believed"
-    assert a.device.drops().get("timestamp_replayed", 0) > before, "refused for another reason"
+    # And refused for no other reason.
+    until(lambda: a.device.drops().get("timestamp_replayed", 0) > before, 10, "the replays, counted", step=0.1)
     set_clock(b.host, 0)
-    assert reaches(b.host, a.inner(), 12) is not None, "no handshake with a clock that is right again"
+    assert reaches(b.host, a.inner(), 20) is not None, "no handshake with a clock that is right again"
 
 
 def sleep_until_woken(guest, seconds):

@@ -161,7 +161,7 @@ def moves(net):
 
 
 #   a: aditd, asks for hub.example.org ---- wire ---- b: aditd at 192.0.2.2; nobody at 2001:db8::77
-@case(limit=60)
+@case(limit=90)
 def two_addresses(net):
     """Where nobody answers for 15 s the name is asked for again, and the other one of its two addresses is tried."""
     dead, right = "2001:db8::77", "192.0.2.2"

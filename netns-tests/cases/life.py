@@ -30,7 +30,7 @@ def background(net):
     assert device.name in links(device.host)
     pid, = pids(device.host.netns)
     os.unlink(device.socket)
-    until(lambda: gone(pid), 3, "end of the process without its socket")
+    until(lambda: gone(pid), 10, "end of the process without its socket")
 
 
 @case()
@@ -48,7 +48,7 @@ def signals(net, number):
     """SIGINT and SIGTERM end it at once, and it takes its socket along."""
     device = device_of(net).start()
     os.kill(device.process.pid, number)
-    device.process.wait(3)
+    device.process.wait(10)
     assert not os.path.exists(device.socket)
 
 
@@ -57,7 +57,7 @@ def socket_removed(net):
     """Removing the socket ends the process: that is how wg-quick takes a device down."""
     device = device_of(net).start()
     os.unlink(device.socket)
-    device.process.wait(3)
+    device.process.wait(10)
     assert device.name not in links(device.host)
 
 
@@ -66,7 +66,7 @@ def link_removed(net):
     """Deleting the link ends the process, and the socket goes with it."""
     device = device_of(net).start()
     device.host.ip(f"link del {device.name}")
-    device.process.wait(3)
+    device.process.wait(10)
     assert not os.path.exists(device.socket)
 
 
@@ -74,7 +74,7 @@ def link_removed(net):
 def second_instance(net):
     """A second process of the same name fails, says why, and leaves the first one alone."""
     device = device_of(net).start()
-    code, output = device.host.attempt(program("adit")[0], "-f", device.name, timeout=5)
+    code, output = device.host.attempt(program("adit")[0], "-f", device.name)
     assert code not in (0, 124) and output.strip(), f"exit {code}: {output!r}"
     assert device.alive() and device.attempt("show", device.name)[0] == 0
 
@@ -101,7 +101,7 @@ def wrong_usage(net):
     """No name, a name too long and an unknown switch are refused with exit code 2 and a word about it."""
     host = net.host("a")
     for words in ([], ["a-name-that-is-far-too-long"], ["-f", "bad/name"], ["--no-such-switch", net.device("x")]):
-        code, output = host.attempt(ADIT, *words, timeout=5)
+        code, output = host.attempt(ADIT, *words)
         assert code == 2 and output.strip(), f"{words}: exit {code}: {output!r}"
         assert "panicked" not in output, output
 
@@ -133,7 +133,7 @@ def after_double_dash(net):
     assert device.attempt("show", device.name)[0] == 0 and device.name in links(device.host)
     pid, = pids(device.host.netns)
     os.unlink(device.socket)
-    until(lambda: gone(pid), 3, "end of the process without its socket")
+    until(lambda: gone(pid), 10, "end of the process without its socket")
 
 
 #   inside: the device ........ a: adit and its socket ---- wire ---- b: adit

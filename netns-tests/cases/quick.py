@@ -40,7 +40,7 @@ def up_and_down(net):
     for site in (pair.left, pair.right):
         site.host.run("wg-quick", "down", paths[site], env=environment(net))
         assert not os.path.exists(site.device.socket)
-        until(lambda: not pids(site.host.netns), 3, "end of the process")
+        until(lambda: not pids(site.host.netns), 10, "end of the process")
         assert site.device.name not in site.host.ip("-o link")
 
 

@@ -29,8 +29,8 @@ def wrong_key(net, peer, wrong, first):
     marker = Marker("not for anybody")
     marker.send(first.host, second.inner(), count=5)
     assert ping(first.host, second.inner(), wait=0.5) == 0, "an echo was answered"
+    until(lambda: any(udp.payload[:1] == b"\1" for udp in wire.datagrams(PORT)), 10, "an initiation")
     wire.stop()
-    assert any(udp.payload[:1] == b"\1" for udp in wire.datagrams(PORT)), "not even an initiation was sent"
     assert not any(udp.payload[:1] == b"\4" for udp in wire.datagrams(PORT)), "data was sent"
     assert not wire.holds(marker.bytes[:16]), "the marker was seen"
     assert heard(second.host) == before, "something came out of the device"
@@ -60,6 +60,6 @@ def no_key(net):
     assert not sent, f"it sent messages of type {sent}"
     pair.configure(pair.left)
     before = heard(pair.right.host)
-    assert ping(pair.left.host, pair.right.inner(), wait=3) == 3
+    assert ping(pair.left.host, pair.right.inner()) == 3
     Marker("for anybody").send(pair.left.host, pair.right.inner(), count=5)
-    until(lambda: heard(pair.right.host) == before + 8, 2, "8 packets that count as heard")
+    until(lambda: heard(pair.right.host) == before + 8, 10, "8 packets that count as heard")

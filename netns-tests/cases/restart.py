@@ -21,8 +21,8 @@ def adit_comes_back(net, peer, how):
     pair = wired(net, right=peer).start()
     assert ping(pair.left.host, pair.right.inner()) == 3
     restart(pair.left, pair, crash=how == "crash")
-    took = reaches(pair.left.host, pair.right.inner(), 4)
-    assert took is not None, "no traffic 4 s after the restart"
+    # The next try would be 5 s later.
+    assert reaches(pair.left.host, pair.right.inner(), 4.5) is not None, "no traffic 4.5 s after the restart"
     assert ping(pair.right.host, pair.left.inner()) == 3
 
 
@@ -33,12 +33,11 @@ def peer_comes_back(net, peer):
     pair = wired(net, right=peer).start()
     assert ping(pair.left.host, pair.right.inner()) == 3
     restart(pair.right, pair, keepalive=1)
-    took = reaches(pair.left.host, pair.right.inner(), 6)
-    assert took is not None, "no traffic 6 s after the peer's restart"
+    assert reaches(pair.left.host, pair.right.inner(), 12) is not None, "no traffic after the peer's restart"
 
 
 #   a: adit ---- wire ---- b: wireguard-go (restarted, knows no endpoint: it can only answer)
-@case(limit=45)
+@case(limit=60)
 def silence_is_noticed(net):
     """adit starts a handshake by itself when its packets get no answer for 15 s (KEEPALIVE + REKEY_TIMEOUT)."""
     pair = wired(net, right="wireguard-go").start(first=None)
@@ -59,5 +58,5 @@ def wire_comes_back(net):
     pair.left.host.ip("link set wire down")
     assert ping(pair.left.host, pair.right.inner(), wait=0.3) == 0
     pair.left.host.ip("link set wire up")
-    assert reaches(pair.left.host, pair.right.inner(), 4) is not None
+    assert reaches(pair.left.host, pair.right.inner()) is not None
     assert pair.left.peer_state(pair.right).handshake == before, "a new handshake was made"

@@ -8,6 +8,7 @@ from lab.daemon import Daemon
 from lab.frame import checksum
 from lab.site import PORT, Site
 from lab.traffic import ping
+from lab.wait import until
 from lab.wireguard import keys
 
 ETHERTYPE = {"v4": 0x0800, "v6": 0x86DD}
@@ -197,7 +198,8 @@ def queue_of_packet(net, family):
         before = hub.packets("outward")
         for one in packets:
             inlet.send(one)
-        found = [after - count for after, count in zip(hub.packets("outward"), before)]
+        new = lambda: [after - count for after, count in zip(hub.packets("outward"), before)]
+        found = until(lambda: sum(now := new()) >= len(packets) and now, 10, f"{len(packets)} packets that are sent")
         print(f"{name}: {found}", flush=True)
         assert sum(found) == len(packets), f"{name}: {found} of {len(packets)} packets"
         return found
