@@ -132,10 +132,11 @@ def removal_cuts_at_once(net):
     counts = lambda: (len(out.arrived), len(back.arrived))
     until(lambda: min(counts()) > 50, 10, "flows both ways")
     a.device.set("peer", b.keys.public, "remove")
-    # What was on its way may still arrive, if the machine is busy elsewhere.
+    # What was on its way may still arrive, but nothing that is sent from now on.
+    last = out.sent, back.sent
     quiet(counts, 0.5, 3, "the flows")
-    out.stop(patience=0.1)
-    back.stop(patience=0.1)
+    arrived = max(out.stop(patience=0.1)), max(back.stop(patience=0.1))
+    assert arrived[0] <= last[0] and arrived[1] <= last[1], f"{arrived} arrived, {last} were sent"
 
 
 @case()
@@ -153,10 +154,12 @@ def allowed_ip_moves(net):
     moved = Capture(c.host, c.device.name, link_header=0)
     until(lambda: len(flow.arrived) > 50, 10, "a flow to b")
     a.device.set("peer", c.keys.public, "allowed-ips", f"{c.allowed_ips()},10.50.1.0/24")
+    last = flow.sent
     quiet(lambda: len(flow.arrived), 0.4, 3, "the flow to b")
     until(lambda: len(moved.datagrams(7000)) > 50, 10, "the flow to c")
-    flow.stop(patience=0.1)
+    arrived = max(flow.stop(patience=0.1))
     moved.stop()
+    assert arrived <= last, f"{arrived} arrived, sent after {last}"
 
 
 #   a: adit ---- wire ---- b: adit
