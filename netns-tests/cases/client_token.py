@@ -44,7 +44,7 @@ def by_token(net):
     before = age(client, -1)
     code, output = client.ctl("up", env=token.env)
     assert code == 0 and reaches(office.outside, SERVER), output
-    until(lambda: ends(client) > before, 5, "a renewal by the token")
+    until(lambda: ends(client) > before, 15, "a renewal by the token")
     client.ctl("down")
     # At a terminal the PIN is asked for and not shown; the module is that of the environment.
     words = ["--name", client.name, "--replace", *ca]
@@ -54,7 +54,7 @@ def by_token(net):
     assert "not prolonged if the token wants its PIN" in output and token.tries() == 1, output
     age(client, -1)
     client.ctl("up", env=token.env)
-    until(lambda: "nobody is here to be asked for the PIN" in str(client.status()["problems"]), 5, "the status")
+    until(lambda: "nobody is here to be asked for the PIN" in str(client.status()["problems"]), 15, "the status")
 
 
 #   client: adit, token ---- gateway: aditd
@@ -107,12 +107,12 @@ def refused_once(net):
     def told(words):
         return words in str(client.status()["problems"])
     client.ctl("up", env=token.env)
-    until(lambda: told("the PIN of the token alice is wrong"), 5, "the word of the token")
+    until(lambda: told("the PIN of the token alice is wrong"), 15, "the word of the token")
     for _ in range(2):
         client.ctl("down")
         client.ctl("up", env=token.env)
-        until(lambda: told("once that file is written anew"), 5, "the word of the client")
+        until(lambda: told("once that file is written anew"), 15, "the word of the client")
     assert token.tries() == tries + 1, "it is locked after a few"
     token.pin_file()
-    until(lambda: ends(client) > before, 5, "a renewal")
+    until(lambda: ends(client) > before, 15, "a renewal")
     assert token.tries() == tries + 2 and client.status()["problems"] == [], client.status()
