@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::http2::{
     self, END_HEADERS, END_STREAM, HEADERS, Outcome, RST_STREAM, SETTINGS, block, frame, outcome,
 };
+use super::peer::{Peer, Reply};
 use super::proper::{get, nobody, status};
 use super::recorder::Recorder;
 use super::{Setup, ok, rest, setup, start, statuses};
@@ -201,6 +202,9 @@ fn of_several_backends_the_line_has_the_one_that_answered() {
     let line = setup.lines(1).remove(0);
     let backend = setup.recorder.address.to_string();
     assert_eq!((line["backend"].as_str(), &line["error"]), (Some(backend.as_str()), &Value::Null), "{line}");
+    // A connection that was kept ends, and the next answers.
+    assert_eq!(status(&setup, &get("/once")).0, "200");
+    assert_eq!(told(&setup.lines(2)[1..], &["end", "error"]), [["done", "null"]]);
 }
 
 #[test]
@@ -217,6 +221,12 @@ fn an_answer_that_is_not_whole_is_not_done() {
     status(&setup, &get("/a").replace("GET", "HEAD"));
     status(&setup, &get("/a").replace("GET", "HEAD").replace("www", "mail"));
     assert_eq!(ends(&setup, 2), ["done", "refused_misdirected"]);
+    // Nor if the backend sends one all the same.
+    let peer = Peer::start(|_, _| Reply::Ok);
+    let http2 = |settings: &mut super::Settings| settings.backend_http2 = true;
+    let setup = start(http2, Recorder::start(), vec![peer.address], false);
+    status(&setup, &get("/a").replace("GET", "HEAD"));
+    assert_eq!(ends(&setup, 1), ["done"]);
 }
 
 #[test]
@@ -278,6 +288,7 @@ fn a_websocket_is_a_line_at_its_end_with_all_that_passed() {
     rest(&mut stream);
     let keys = ["status", "received", "sent", "end"];
     assert_eq!(told(&setup.lines(1), &keys), [["101", "10", "15", "done"]]);
+    assert_eq!(setup.rules.counters.classes().next(), Some(("1xx", 1)), "it counts once");
 }
 
 #[test]

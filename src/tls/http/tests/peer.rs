@@ -119,7 +119,7 @@ impl Conversation {
                         }
                         Reply::Leave => {
                             let end = [last.to_be_bytes(), 0_u32.to_be_bytes()].concat();
-                            return self.stream.write_all(&frame(GOAWAY, 0, 0, &end));
+                            self.stream.write_all(&frame(GOAWAY, 0, 0, &end))?;
                         }
                     }
                     (requests, last) = (requests + 1, id);

@@ -103,6 +103,13 @@ fn a_request_that_a_backend_did_not_process_is_sent_once_more() {
     assert_eq!(status(&setup, GET).0, "200", "the connection ended");
     assert_eq!((peer.connections(), setup.rules.counters.retried()), (2, 2));
     assert_eq!(status(&setup, GET).0, "502", "a backend that refuses all is not asked for ever");
+    let peer = Peer::start(|_, _| Reply::Leave);
+    let setup = to(&peer, |_| ());
+    assert_eq!(
+        (status(&setup, GET).0.as_str(), peer.connections()),
+        ("502", 4),
+        "nor one that ends each time"
+    );
 }
 
 #[test]
@@ -149,5 +156,23 @@ fn a_call_of_grpc_may_be_silent_in_the_middle_and_nothing_else_may() {
         // Who was refused does not take it.
         let _ = stream.write_all(&frame(DATA, END_STREAM, 1, b"hello")).and_then(|()| stream.flush());
         assert_eq!(outcome(&mut stream, 1), expected, "{kind}");
+    }
+}
+
+#[test]
+fn a_connection_that_ends_while_it_has_requests_gets_no_others() {
+    let peer = Peer::start(|connection, request| match (connection, request) {
+        (0, 1) => Reply::Silent,
+        (0, 2) => Reply::Leave,
+        _ => Reply::Ok,
+    });
+    let setup = to(&peer, |_| ());
+    assert_eq!(status(&setup, GET).0, "200");
+    let mut waiting = http2::connect(&setup);
+    ask(&mut waiting, std::iter::once(1));
+    std::thread::sleep(Duration::from_millis(100));
+    for _ in 0..2 {
+        assert_eq!(status(&setup, GET).0, "200");
+        assert_eq!(peer.connections(), 2);
     }
 }
