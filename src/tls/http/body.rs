@@ -15,7 +15,7 @@ use super::activity::Activity;
 use super::backend::{Lease, words};
 use super::executor::Held;
 use super::headers;
-use super::refusal::{BACKEND, CLIENT_TIME};
+use super::refusal::CLIENT_TIME;
 use super::running::Running;
 use super::settings::Rules;
 use super::shared::Load;
@@ -274,10 +274,7 @@ impl Body for ResponseBody {
         if let Some(running) = &self.running {
             match &frame {
                 Some(Ok(frame)) => running.passes(frame.data_ref().map_or(0, Bytes::len)),
-                Some(Err(error)) => {
-                    running.complains(&words(error));
-                    running.ends(BACKEND);
-                }
+                Some(Err(error)) => running.breaks(&words(error)),
                 None => {
                     running.ends(DONE);
                     self.running = None;

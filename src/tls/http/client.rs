@@ -27,7 +27,7 @@ use super::executor::Streams;
 use super::forward::answer;
 use super::headers::Told;
 use super::refusal::{BACKEND, IDLE, LEFT};
-use super::running::{Running, malformed};
+use super::running::{Running, malformed, told_of};
 use super::settings::Rules;
 use super::stream::Stream;
 use super::watch::{LOOKS, Order, Watch};
@@ -218,11 +218,7 @@ impl Client {
                 }
             },
             Err(error) if error.is_parse() || error.is_timeout() => {
-                let status = match error.is_parse_too_large() {
-                    true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                    false => StatusCode::BAD_REQUEST,
-                };
-                self.malformed(Some(status), Version::HTTP_11);
+                self.malformed(Some(told_of(&error)), Version::HTTP_11);
                 parts.io.finish(PARTING).await;
                 None
             }

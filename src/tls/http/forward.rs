@@ -9,7 +9,7 @@ use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, sleep_until};
 
 use super::backend::{Answer, Unanswered, Unconnected};
-use super::body::{Fault, Progress, RequestBody, ResponseBody};
+use super::body::{Progress, RequestBody, ResponseBody};
 use super::client::{Client, Tunnel};
 use super::headers::{self, About};
 use super::refusal::{Refusal, words};
@@ -213,12 +213,7 @@ fn again(
         return Ok(unsent);
     }
     match (progress.fault.get(), copy) {
-        (Some(fault), _) => Err(match fault {
-            Fault::Long => Refusal::Body,
-            Fault::Late => Refusal::Late,
-            Fault::Broken => Refusal::Broken,
-            Fault::Chunks => Refusal::Chunks,
-        }),
+        (Some(fault), _) => Err(fault.into()),
         (None, Some(Copy { parts, harmless }))
             if failed.refused.is_some() || harmless && failed.reused && failed.silent =>
         {

@@ -18,7 +18,7 @@ use super::body::ResponseBody;
 use super::client::{Ended, PARTING};
 use super::refusal::{LEFT, Refusal, words};
 use super::request::{authority, judge, target};
-use super::running::{malformed, said};
+use super::running::{malformed, said, told_of};
 use super::stream::Stream;
 use crate::tls::access_log::Entry;
 use crate::tls::buffers::Pool;
@@ -68,15 +68,20 @@ pub(in crate::tls) async fn redirect(
     let served = timeout_at(until, std::future::poll_fn(|cx| connection.poll_without_shutdown(cx))).await;
     let (request, log) = (answered.take(), requests.as_deref());
     let whole = matches!(served, Ok(Ok(())));
-    let (said, refused) = (request.is_some(), matches!(&served, Ok(Err(error)) if error.is_parse()));
+    let said = request.is_some();
+    let refused = match &served {
+        Ok(Err(error)) if error.is_parse() => Some(told_of(error)),
+        _ => None,
+    };
     if let (Some((begun, entry)), Some(log)) = (request, log) {
         log.begin();
         let end = if whole { entry.end } else { LEFT };
         log.add(Entry { duration: begun.elapsed(), end, ..entry });
-    } else if let (true, Some(log)) = (refused, log) {
-        malformed(log, None, Version::HTTP_11);
+    } else if let (Some(_), Some(log)) = (refused, log) {
+        malformed(log, refused, Version::HTTP_11);
     }
     match served {
+        Ok(Err(_)) if !said && refused.is_none() => failed(&Failure::Truncated),
         Ok(_) => {
             connection.into_parts().io.finish(PARTING).await;
             ended(DONE)

@@ -3,7 +3,7 @@
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode, Version};
 
-use super::body::ResponseBody;
+use super::body::{Fault, ResponseBody};
 
 /// Why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -73,6 +73,17 @@ impl Refusal {
             Self::Unreachable => "backend_refused",
             Self::Silent => "backend_time",
             Self::Backend => BACKEND,
+        }
+    }
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Long => Self::Body,
+            Fault::Late => Self::Late,
+            Fault::Broken => Self::Broken,
+            Fault::Chunks => Self::Chunks,
         }
     }
 }

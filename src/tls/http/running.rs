@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::activity::Activity;
 use super::body::Progress;
 use super::client::Client;
-use super::refusal::{LEFT, MALFORMED, STOPPED};
+use super::refusal::{BACKEND, LEFT, MALFORMED, Refusal, STOPPED};
 use super::settings::Rules;
 use super::thread::Thread;
 use crate::tls::access_log::{self, Entry};
@@ -144,6 +144,16 @@ impl Running {
         }
     }
 
+    /// The answer goes no further: by the client's fault if the request's body does not either, else by the backend's.
+    pub(super) fn breaks(&self, error: &str) {
+        let Some(line) = &self.line else { return };
+        let fault = line.body.borrow().as_ref().and_then(|body| body.fault.get());
+        if fault.is_none() {
+            self.complains(error);
+        }
+        self.ends(fault.map_or(BACKEND, |fault| Refusal::from(fault).name()));
+    }
+
     /// Why it ends; the first reason counts.
     pub(super) fn ends(&self, end: &'static str) {
         if let Some(line) = &self.line {
@@ -214,6 +224,14 @@ pub(super) fn malformed(requests: &Requests, status: Option<StatusCode>, protoco
         ..access_log::Request::default()
     };
     requests.add(Entry { request: Some(request), end: MALFORMED, ..Entry::default() });
+}
+
+/// What hyper answers to what it cannot read.
+pub(super) fn told_of(error: &hyper::Error) -> StatusCode {
+    match error.is_parse_too_large() {
+        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        false => StatusCode::BAD_REQUEST,
+    }
 }
 
 /// Whom it is for, as it came. Ahead of `@` there may be a password.

@@ -46,9 +46,15 @@ fn a_listener_in_clear_sends_known_hosts_to_https_and_does_nothing_else() {
     let lines = setup.lines(1 + table.len());
     assert_eq!((&lines[0]["status"], &lines[0]["path"]), (&308.into(), &"/a%20b".into()));
     assert_eq!((&lines[0]["end"], &lines[0]["version"]), (&"done".into(), &serde_json::Value::Null));
-    for (line, (request, _, end)) in lines[1..].iter().zip(table) {
+    for (line, (request, status, end)) in lines[1..].iter().zip(table) {
         assert_eq!((&line["kind"], &line["end"]), (&"request".into(), &end.into()), "{request}");
+        assert_eq!(line["status"].to_string(), status, "{request}");
     }
+    let mut half = setup.tcp();
+    half.write_all(b"GET / HT").unwrap();
+    drop(half);
+    let line = setup.lines(2 + table.len()).pop().unwrap();
+    assert_eq!((&line["kind"], &line["end"]), (&"connection".into(), &"truncated".into()));
 }
 
 #[test]

@@ -230,6 +230,29 @@ fn an_answer_that_is_not_whole_is_not_done() {
 }
 
 #[test]
+fn a_client_that_stops_in_the_middle_of_its_body_is_at_fault_also_behind_the_answers_head() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let backends = vec![listener.local_addr().unwrap()];
+    let backend = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort").unwrap();
+        // Until it is hung up on.
+        while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+    });
+    let late = |settings: &mut super::Settings| settings.body_timeout = Duration::from_millis(300);
+    let setup = start(late, Recorder::start(), backends, false);
+    let post = "POST /a HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 5\r\n\r\nhe";
+    assert!(status(&setup, post).1.ends_with("\r\n\r\nshort"));
+    let line = setup.lines(1).remove(0);
+    assert_eq!(
+        (&line["end"], &line["status"], &line["error"]),
+        (&"client_time".into(), &200.into(), &Value::Null)
+    );
+    backend.join().unwrap();
+}
+
+#[test]
 fn clients_that_leave_or_take_nothing_are_told_apart() {
     let setup = setup(|settings| settings.body_timeout = Duration::from_millis(300));
     let mut stream = setup.client("http/1.1");
