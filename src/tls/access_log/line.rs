@@ -132,18 +132,19 @@ impl Formatter for Printable {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        for character in fragment.chars() {
-            let mut units = [0; 2];
-            // What needs no escape in a literal of Rust shows.
-            if character == '\'' || character.escape_debug().len() == 1 {
-                write!(writer, "{character}")?;
-                continue;
-            }
-            for unit in character.encode_utf16(&mut units) {
+        // What needs no escape in a literal of Rust shows.
+        let shows = |character: char| character == '\'' || character.escape_debug().len() == 1;
+        let mut rest = fragment;
+        while let Some(at) = rest.find(|character| !shows(character)) {
+            let (plain, odd) = rest.split_at(at);
+            writer.write_all(plain.as_bytes())?;
+            let mut characters = odd.chars();
+            for unit in characters.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
                 write!(writer, "\\u{unit:04x}")?;
             }
+            rest = characters.as_str();
         }
-        Ok(())
+        writer.write_all(rest.as_bytes())
     }
 }
 
