@@ -1,14 +1,19 @@
 //! The PIN of a token: from a file that nobody else can read, or from the terminal; never from a command line.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use cryptoki::slot::TokenInfo;
 use cryptoki::types::AuthPin;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Uri, error};
+use crate::client::places;
 use crate::ctl::secret::Source;
 
 /// Which file it was, and in which state: a PIN that was refused is not tried again before somebody has written another one.
@@ -21,11 +26,14 @@ pub(in crate::client) struct Stamp {
 }
 
 impl Stamp {
-    /// That of the file which a URI names for the PIN; `None` if it names none, or there is none.
+    /// That of the file which a URI names for the PIN; `None` if it names none, or that cannot be looked at.
     #[must_use]
     pub(in crate::client) fn of(uri: &Uri) -> Option<Self> {
-        let found = std::fs::metadata(uri.pin()?).ok()?;
-        Some(Self { device: found.dev(), inode: found.ino(), written: (found.mtime(), found.mtime_nsec()) })
+        std::fs::metadata(uri.pin()?).ok().map(|found| Self::of_file(&found))
+    }
+
+    fn of_file(found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino(), written: (found.mtime(), found.mtime_nsec()) }
     }
 }
 
@@ -51,11 +59,9 @@ impl Pin {
             if info.user_pin_final_try() {
                 return Err(Error::LastTry { token });
             }
-            // Before it is read: should it change meanwhile, the next one is taken for new.
-            let stamp = Stamp::of(uri);
-            let secret = read(path).map_err(Error::Pin)?;
+            let (secret, stamp) = read(path).map_err(Error::Pin)?;
             let secret = fitting(secret, info, &format!("that in {}", path.display()))?;
-            return Ok(Self { secret: Some(secret), from: path.display().to_string(), stamp });
+            return Ok(Self { secret: Some(secret), from: path.display().to_string(), stamp: Some(stamp) });
         }
         if !attended {
             return Err(Error::Unattended { token });
@@ -72,15 +78,34 @@ impl Pin {
     }
 }
 
-/// The first line of a file that is its owner's alone.
-fn read(path: &Path) -> Result<AuthPin, String> {
+/// The first line of a file that is its owner's alone, and which file that was. It is opened once: what is looked at is what
+/// is read.
+fn read(path: &Path) -> Result<(AuthPin, Stamp), String> {
     let shown = path.display();
-    let mode = File::open(path).and_then(|file| file.metadata()).map_or(0, |found| found.mode() & 0o777);
+    let unreadable = |error: io::Error| format!("cannot read {shown}: {error}");
+    // A pipe that nobody writes to is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) => return Err(format!("{shown}: a symbolic link; name the file that it leads to")),
+        Err(error) => return Err(unreadable(error.into())),
+    };
+    // Before it is read: should it change meanwhile, the next one is taken for new.
+    let found = file.metadata().map_err(unreadable)?;
+    let (mode, owner) = (found.mode() & 0o777, found.uid());
+    if !found.is_file() {
+        return Err(format!("{shown}: a file with the PIN is expected"));
+    }
     if mode & 0o077 != 0 {
         return Err(format!("{shown}: mode {mode:04o}, so others can read the PIN: `chmod 600 {shown}`"));
     }
-    let text = Source { file: Some(path), option: "pin-source", what: "PIN".into() }.read();
-    Ok(AuthPin::from(text.map_err(|error| format!("{error:#}"))?.as_str()))
+    if owner != 0 && owner != geteuid().as_raw() {
+        return Err(format!(
+            "{shown}: the user {owner} owns it; root has to, or whoever runs adit: `chown root {shown}`"
+        ));
+    }
+    let text = places::read(file).map_err(unreadable)?;
+    Ok((AuthPin::from(text.lines().next().unwrap_or_default()), Stamp::of_file(&found)))
 }
 
 /// Keeps from the token what cannot be its PIN: that would be a try.
@@ -103,6 +128,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use age::secrecy::ExposeSecret as _;
+    use rustix::fs::{CWD, FileType, mknodat};
 
     use super::*;
     use crate::test_folder::Folder;
@@ -116,8 +142,32 @@ mod tests {
         let error = read(&path).unwrap_err();
         assert!(error.contains("chmod 600") && !error.contains("4711"), "{error}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        assert_eq!(read(&path).unwrap().expose_secret(), "4711");
+        let (pin, stamp) = read(&path).unwrap();
+        assert_eq!(pin.expose_secret(), "4711");
+        assert_eq!(
+            Stamp::of(&Uri::parse(&format!("pkcs11:?pin-source={}", path.display())).unwrap()),
+            Some(stamp)
+        );
         assert!(read(&folder.path().join("none")).unwrap_err().contains("none: No such file"));
+    }
+
+    #[test]
+    fn a_pin_is_taken_from_no_link_no_pipe_and_nobody_elses_file() {
+        let folder = Folder::new();
+        let (path, link, pipe) =
+            (folder.path().join("pin"), folder.path().join("link"), folder.path().join("pipe"));
+        std::fs::write(&path, "4711").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(read(&link).unwrap_err().contains("a symbolic link"));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        assert!(read(&pipe).unwrap_err().contains("a file with the PIN is expected"));
+        assert!(read(folder.path()).unwrap_err().contains("a file with the PIN is expected"));
+        // Nobody else may give a file away.
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(1), None).unwrap();
+            assert!(read(&path).unwrap_err().contains("chown root"));
+        }
     }
 
     #[test]
