@@ -59,7 +59,10 @@ impl Identity {
             Holder::Token(uri) => {
                 // A module is loaded once: those who know the token are asked for both.
                 let module = match &opened {
-                    Some((module, _, other)) if uri.module.is_none() || uri.module == other.module => {
+                    Some((module, _, other))
+                        if uri.module.is_none()
+                            || Module::path(uri, module_path) == Module::path(other, module_path) =>
+                    {
                         module.clone()
                     }
                     _ => Module::load(uri, module_path)?,

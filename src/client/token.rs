@@ -37,12 +37,18 @@ pub(super) struct Module {
 }
 
 impl Module {
+    /// The file of the module that a URI, or else `named`, names.
+    #[must_use]
+    pub(super) fn path<'a>(uri: &'a Uri, named: &'a Path) -> &'a Path {
+        uri.module.as_deref().unwrap_or(named)
+    }
+
     /// Loads the module that a URI, or else `named`, names.
     ///
     /// # Errors
     /// There is none, or it does not start.
     pub(super) fn load(uri: &Uri, named: &Path) -> Result<Arc<Self>, Error> {
-        let path = uri.module.as_deref().unwrap_or(named);
+        let path = Self::path(uri, named);
         let failed = |error| Error::Module { path: path.to_owned(), error };
         let pkcs11 = Pkcs11::new(path).map_err(failed)?;
         pkcs11.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(failed)?;
