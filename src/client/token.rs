@@ -138,12 +138,7 @@ impl Token {
         let pin = Pin::of(uri, info, attended)?;
         match self.session.login(UserType::User, pin.secret.as_ref()) {
             Ok(()) | Err(Failure::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(Failure::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
-                Err(Error::WrongPin { token: token(), from: pin.from, stamp: pin.stamp })
-            }
-            Err(Failure::Pkcs11(RvError::PinLocked, _)) => Err(Error::Locked { token: token() }),
-            Err(Failure::Pkcs11(RvError::PinExpired, _)) => Err(Error::Expired { token: token() }),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Error::of_log_in(error, token(), pin)),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use cryptoki::error::Error as Failure;
+use cryptoki::error::{Error as Failure, RvError};
 
-use super::pin::Stamp;
+use super::pin::{Pin, Stamp};
 use super::uri::Kind;
 
 /// Why a token is of no use.
@@ -76,6 +76,21 @@ pub(in crate::client) enum Error {
         /// Which PIN it was, if it is one of a file.
         stamp: Option<Stamp>,
     },
+    /// It was given the PIN, and said neither that it is right nor that it is wrong.
+    #[error(
+        "the token {token} was given its PIN ({from}): {}; it was tried once, and is not tried again by itself",
+        words(error)
+    )]
+    Unclear {
+        /// The token's label.
+        token: String,
+        /// Where the PIN is from.
+        from: String,
+        /// Which PIN it was, if it is one of a file.
+        stamp: Option<Stamp>,
+        /// What the token says.
+        error: Box<Failure>,
+    },
     /// There is none to be had.
     #[error(
         "nobody is here to be asked for the PIN of the token {token}: pin-source=file:/PATH in the URI of the key names a \
@@ -142,10 +157,45 @@ pub(in crate::client) enum Error {
 }
 
 impl Error {
-    /// The file with the PIN that was refused.
+    /// Why a token did not let a PIN in. Whatever does not show that it never looked at the PIN may have cost a try.
+    #[must_use]
+    pub(super) fn of_log_in(error: Failure, token: String, pin: Pin) -> Self {
+        use RvError as Rv;
+        let Failure::Pkcs11(code, _) = &error else { return error.into() };
+        if matches!(code, Rv::PinLocked) {
+            return Self::Locked { token };
+        }
+        if matches!(code, Rv::PinExpired) {
+            return Self::Expired { token };
+        }
+        let Pin { from, stamp, .. } = pin;
+        if matches!(code, Rv::PinIncorrect | Rv::PinInvalid | Rv::PinLenRange) {
+            return Self::WrongPin { token, from, stamp };
+        }
+        let unseen = matches!(
+            code,
+            Rv::TokenNotPresent
+                | Rv::DeviceRemoved
+                | Rv::SessionClosed
+                | Rv::SessionCount
+                | Rv::SessionExists
+                | Rv::SessionHandleInvalid
+                | Rv::SessionParallelNotSupported
+                | Rv::SessionReadOnly
+                | Rv::SessionReadOnlyExists
+                | Rv::SessionReadWriteSoExists
+        );
+        if unseen { error.into() } else { Self::Unclear { token, from, stamp, error: error.into() } }
+    }
+
+    /// The file with the PIN that was refused, or may have been.
     #[must_use]
     pub(in crate::client) fn refused_pin(&self) -> Option<Stamp> {
-        if let Self::WrongPin { stamp, .. } = self { stamp.clone() } else { None }
+        if let Self::WrongPin { stamp, .. } | Self::Unclear { stamp, .. } = self {
+            stamp.clone()
+        } else {
+            None
+        }
     }
 }
 
@@ -194,5 +244,47 @@ pub(super) fn list<'a>(labels: impl Iterator<Item = &'a str>) -> String {
         "; there is none at all".into()
     } else {
         format!("; there are: {}", labels.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cryptoki::context::Function;
+
+    use super::super::Uri;
+    use super::*;
+    use crate::test_folder::Folder;
+
+    #[test]
+    fn a_pin_is_kept_back_after_whatever_may_have_cost_a_try() {
+        let folder = Folder::new();
+        let file = folder.path().join("pin");
+        std::fs::write(&file, "4711").unwrap();
+        let stamp = Stamp::of(&Uri::parse(&format!("pkcs11:?pin-source={}", file.display())).unwrap());
+        assert!(stamp.is_some());
+        let error = |code| {
+            let pin = Pin { secret: None, from: "f".into(), stamp: stamp.clone() };
+            Error::of_log_in(Failure::Pkcs11(code, Function::Login), "t".into(), pin)
+        };
+        for code in [RvError::PinIncorrect, RvError::PinInvalid, RvError::PinLenRange] {
+            assert!(error(code).to_string().contains("is wrong (f)") && error(code).refused_pin() == stamp);
+        }
+        for code in
+            [RvError::GeneralError, RvError::DeviceError, RvError::FunctionFailed, RvError::VendorDefined(1)]
+        {
+            let told = error(code).to_string();
+            assert!(told.contains(&format!("{code:?}")) && error(code).refused_pin() == stamp, "{told}");
+        }
+        let unseen = [
+            RvError::TokenNotPresent,
+            RvError::DeviceRemoved,
+            RvError::SessionClosed,
+            RvError::SessionHandleInvalid,
+        ];
+        for code in unseen.into_iter().chain([RvError::PinLocked, RvError::PinExpired]) {
+            assert_eq!(error(code).refused_pin(), None, "{code:?}");
+        }
+        assert!(error(RvError::PinLocked).to_string().contains("is locked"));
+        assert!(error(RvError::PinExpired).to_string().contains("has run out"));
     }
 }
