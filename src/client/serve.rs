@@ -88,8 +88,10 @@ fn serve(listener: &UnixListener, path: &Path, performer: &Arc<Performer>) {
                 tracing::warn!("an order: {error:#}");
             }
         };
-        // No thread: the connection is closed.
-        let _ = thread::Builder::new().name("order".into()).spawn(hear);
+        if let Err(error) = thread::Builder::new().name("order".into()).spawn(hear) {
+            // The connection is closed.
+            tracing::warn!("{}: no thread for an order: {error}", path.display());
+        }
     }
 }
 
