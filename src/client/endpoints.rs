@@ -18,6 +18,7 @@ use super::network::MARK;
 use super::token::pin::Stamp;
 use crate::config::EndpointName;
 use crate::net::path;
+use crate::store::Wall;
 
 /// Nobody answers at an address for so long: the next has its turn.
 const TURN: Duration = Duration::from_secs(6);
@@ -39,6 +40,9 @@ pub(super) struct Memory {
     /// The file with a PIN that the token refused.
     #[serde(default)]
     pub(super) refused_pin: Option<Stamp>,
+    /// When a renewal by a token began that has not ended, in seconds since 1970.
+    #[serde(default)]
+    pub(super) renewing: Option<Wall>,
 }
 
 /// What a look-up found.

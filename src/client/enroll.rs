@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::endpoints::Memory;
 use super::grant::{Granted, Refusal, granted};
 use super::holder::Holder;
 use super::https::{self, Origin};
@@ -18,7 +19,7 @@ use super::lease::Lease;
 use super::places::{self, Places};
 use super::status::span;
 use super::trust::Trust;
-use super::{Wrong, arguments, grant};
+use super::{Wrong, arguments, grant, running};
 use crate::clock;
 use crate::ctl::secret;
 use crate::enrolment::Invitation;
@@ -52,6 +53,7 @@ pub(super) fn run(places: &Places, arguments: &arguments::Enroll) -> Result<Stri
     places.make_room(name, arguments.replace)?;
     let (profile, skew) = enroll(arguments, &from_input)?;
     let path = places.save(name, &profile, arguments.replace)?;
+    forget(&running::memory_file(places, name))?;
     let mut words = format!("{}: written; `adit up {name}` sets it up", path.display());
     if let Some(lease) = &profile.lease {
         let (identity, length) = (&lease.identity, span(lease.until.saturating_sub(lease.begin) as f64));
@@ -62,6 +64,12 @@ pub(super) fn run(places: &Places, arguments: &arguments::Enroll) -> Result<Stri
         words += &format!("\nthe clock of this machine is {} {which} the gateway's", span(skew.abs()));
     }
     Ok(words)
+}
+
+/// What a token said to renewals counts no more: it has let us in just now.
+fn forget(file: &Path) -> Result<()> {
+    let Some(memory) = places::read_record::<Memory>(file) else { return Ok(()) };
+    places::write_record(file, &Memory { refused_pin: None, renewing: None, ..memory })
 }
 
 /// Reads from standard input what is called like this.
@@ -238,8 +246,11 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
+    use crate::client::token::Uri;
+    use crate::client::token::pin::Stamp;
     use crate::enrolment::{Call, Fingerprint, Request};
     use crate::store::Token;
+    use crate::test_folder::Folder;
 
     fn wrong(words: &[&str]) -> String {
         wrong_with(words, "")
@@ -253,6 +264,22 @@ mod tests {
         let error = super::enroll(&enroll, &input).map(drop).unwrap_err();
         assert!(error.is::<Wrong>(), "{error}");
         error.to_string()
+    }
+
+    #[test]
+    fn who_has_enrolled_anew_is_let_renew_at_once() {
+        let folder = Folder::new();
+        let file = folder.path().join("office.state");
+        forget(&file).unwrap();
+        assert!(!file.exists());
+        std::fs::write(folder.path().join("pin"), "4711").unwrap();
+        let uri = Uri::parse(&format!("pkcs11:?pin-source={}/pin", folder.path().display())).unwrap();
+        let kept = Memory { skew: Some(2.0), ..Memory::default() };
+        let memory = Memory { refused_pin: Stamp::of(&uri), renewing: Some(1), ..kept.clone() };
+        assert!(memory.refused_pin.is_some());
+        places::write_record(&file, &memory).unwrap();
+        forget(&file).unwrap();
+        assert_eq!(places::read_record(&file), Some(kept));
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub(super) struct Lease {
 }
 
 impl Lease {
+    /// Whether a token has to be asked to prolong it.
+    #[must_use]
+    pub(super) fn is_by_token(&self) -> bool {
+        [&self.key, &self.certificate].into_iter().flatten().any(|holder| holder.uri().is_some())
+    }
+
     /// The one authority that may have signed the gateway's certificate.
     ///
     /// # Errors

@@ -1,26 +1,23 @@
 //! Prolongs a lease while its tunnel is up: at two thirds of its time, and again and again if that fails. Out of turn, too, when
 //! the gateway falls silent: WireGuard does not say that it has forgotten a key, and HTTPS does.
 
+mod granted;
+
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
-use adit_noise::{PrivateKey, Time};
-use adit_wireguard::PeerChange;
-use adit_wireguard::uapi::Change;
+use adit_noise::{Now, PrivateKey, Time};
+use anyhow::anyhow;
 
+use super::endpoints::Memory;
 use super::enroll;
 use super::grant::{Granted, Refusal};
 use super::holder::Holder;
-use super::laid;
 use super::lease::Lease;
-use super::network::Network;
-use super::running::{Running, fit};
 use super::status::{SILENCE, Tunnel};
-use super::term::Term;
 use super::token::{self, pin::Stamp};
-use crate::clock;
 use crate::status::Peer;
 use crate::store::Wall;
 
@@ -32,6 +29,10 @@ const FIRST_DOUBT: Duration = Duration::from_secs(60);
 const LONGEST_DOUBT: Duration = Duration::from_secs(960);
 /// A gateway that has never answered is asked by HTTPS after so many seconds.
 const NEVER: f64 = 1.5;
+/// One that lasts longer is told: what it asks of the network ends before.
+const OVERDUE: Duration = Duration::from_secs(60);
+/// After one by a token that ended with its process, and perhaps ended it, the next waits for so long.
+const HELD: Duration = Duration::from_secs(300);
 
 /// Why a lease was not prolonged.
 #[derive(Clone, Debug)]
@@ -54,10 +55,24 @@ pub(super) enum Reason {
     Silence,
 }
 
+/// A renewal that is under way.
+#[derive(Debug)]
+struct Asking {
+    reason: Reason,
+    since: Time,
+    /// Whether it was told that it lasts long.
+    overdue: bool,
+    answer: Receiver<Result<Granted, Failure>>,
+}
+
 /// How the next renewal is getting on.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    asking: Option<(Reason, Receiver<Result<Granted, Failure>>)>,
+    asking: Option<Asking>,
+    /// When one by a token began that has not ended, perhaps in an earlier life.
+    begun: Option<Wall>,
+    /// Not before this, as one of an earlier life did not end.
+    held: Option<Time>,
     pause: Duration,
     /// Not before this after a failure.
     again: Option<Time>,
@@ -72,18 +87,25 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// None is under way. A PIN that was refused in an earlier life stays so.
+    /// None is under way. A PIN that was refused in an earlier life stays so; and if that life ended while it asked a token,
+    /// this one does not do the same at once: each time would give a PIN.
     #[must_use]
-    pub(super) fn new(refused_pin: Option<Stamp>) -> Self {
+    pub(super) fn new(memory: &Memory, now: Now) -> Self {
+        let age = |begun| now.wall.saturating_sub(Duration::from_secs(begun));
+        let left = memory.renewing.map(|begun| HELD.saturating_sub(age(begun)));
+        let left = left.filter(|left| !left.is_zero());
+        let words = "the last renewal by the token did not end; the next one waits until 300 s after it";
         Self {
             asking: None,
+            begun: memory.renewing,
+            held: left.map(|left| now.mono + left),
             pause: FIRST_PAUSE,
             again: None,
             doubt: FIRST_DOUBT,
             doubted: None,
-            failure: None,
+            failure: left.map(|_| Failure::of(&anyhow!("{words}"))),
             granted: None,
-            refused_pin,
+            refused_pin: memory.refused_pin.clone(),
         }
     }
 
@@ -105,60 +127,95 @@ impl Renewal {
         self.granted
     }
 
-    /// Asks the gateway if there is a reason to, and gives out what it has granted.
-    fn poll(
-        &mut self,
-        key: &PrivateKey,
-        lease: &Lease,
-        reason: Option<Reason>,
-        now: Time,
-    ) -> Option<Granted> {
-        let answer =
-            self.asking.as_ref().and_then(|(reason, asking)| Some((*reason, asking.try_recv().ok()?)));
-        if let Some((reason, answer)) = answer {
-            self.asking = None;
-            match answer {
-                Ok(granted) => {
-                    (self.pause, self.again, self.failure) = (FIRST_PAUSE, None, None);
-                    self.granted = Some(now);
-                    return Some(granted);
+    /// Whether one is under way.
+    #[must_use]
+    pub(super) fn is_under_way(&self) -> bool {
+        self.asking.is_some()
+    }
+
+    /// What the gateway has granted, once it has. One that lasts long is told and waited for: a second one beside it would give
+    /// the token a second PIN.
+    fn answer(&mut self, lease: &Lease, now: Time) -> Option<Granted> {
+        if self.held.take_if(|until| now >= *until).is_some() {
+            self.failure = None;
+        }
+        let asking = self.asking.as_mut()?;
+        let (answer, told) = match asking.answer.try_recv() {
+            Ok(answer) => (answer, asking.overdue),
+            Err(TryRecvError::Disconnected) => {
+                (Err(Failure::of(&anyhow!("the renewal broke off: its thread has panicked"))), true)
+            }
+            Err(TryRecvError::Empty) => {
+                if !asking.overdue && now.since(asking.since) >= OVERDUE {
+                    asking.overdue = true;
+                    let who = if lease.is_by_token() { "the token" } else { "the gateway" };
+                    let failure =
+                        Failure::of(&anyhow!("{who} does not answer; it is waited for, and not asked again"));
+                    tracing::error!("the lease could not be prolonged yet: {}", failure.words);
+                    self.failure = Some(failure);
                 }
-                Err(failure) => self.failed(failure, reason, now),
+                return None;
+            }
+        };
+        let reason = if told { Reason::Due } else { asking.reason };
+        (self.asking, self.begun) = (None, None);
+        match answer {
+            Ok(granted) => {
+                (self.pause, self.again, self.failure) = (FIRST_PAUSE, None, None);
+                self.granted = Some(now);
+                Some(granted)
+            }
+            Err(failure) => {
+                self.failed(failure, reason, now);
+                None
             }
         }
+    }
+
+    /// Whether the gateway is to be asked now, and why. If that takes a token, it is noted before.
+    fn begin(&mut self, lease: &Lease, reason: Option<Reason>, now: Now) -> Option<Reason> {
         if reason != Some(Reason::Silence) {
             (self.doubt, self.doubted) = (FIRST_DOUBT, None);
         }
-        let wait = match reason? {
+        let reason = reason?;
+        let wait = match reason {
             Reason::Due => self.again,
             Reason::Silence => self.doubted,
         };
-        if self.asking.is_some() || wait.is_some_and(|until| now < until) {
+        if self.asking.is_some() || wait.max(self.held).is_some_and(|until| now.mono < until) {
             return None;
         }
-        if self.refused_pin.is_some() {
-            let uri = lease.key.as_ref().and_then(Holder::uri);
-            if uri.and_then(Stamp::of) == self.refused_pin {
-                let refused = || Failure::of(&anyhow::anyhow!("{}", refused(uri)));
-                self.failure.get_or_insert_with(refused);
+        if let Some(refused) = &self.refused_pin {
+            let uri = lease.key.as_ref().and_then(Holder::uri).filter(|uri| uri.pin().is_some());
+            // A file that cannot be looked at is not another one.
+            let anew = uri.is_none_or(|uri| Stamp::of(uri).is_some_and(|found| found != *refused));
+            if !anew {
+                self.failure.get_or_insert_with(|| Failure::of(&anyhow!("{}", not_taken(uri))));
                 return None;
             }
             self.refused_pin = None;
         }
+        self.begun = lease.is_by_token().then_some(now.wall.as_secs());
+        Some(reason)
+    }
+
+    /// Asks it.
+    fn ask(&mut self, key: &PrivateKey, lease: &Lease, reason: Reason, now: Time) {
         let (key, lease) = (key.clone(), lease.clone());
-        let (answer, asking) = mpsc::channel();
+        let (send, answer) = mpsc::channel();
         let ask = move || {
             // Nobody waits once the client ends.
-            let _ = answer.send(enroll::renew(&key, &lease).map_err(|error| Failure::of(&error)));
+            let _ = send.send(enroll::renew(&key, &lease).map_err(|error| Failure::of(&error)));
         };
-        if thread::Builder::new().name("renewal".into()).spawn(ask).is_ok() {
-            self.asking = reason.map(|reason| (reason, asking));
-            if reason == Some(Reason::Silence) {
-                self.doubted = Some(now + self.doubt);
-                self.doubt = (self.doubt * 2).min(LONGEST_DOUBT);
-            }
+        if let Err(error) = thread::Builder::new().name("renewal".into()).spawn(ask) {
+            self.begun = None;
+            return self.failed(Failure::of(&anyhow!("no thread: {error}")), Reason::Due, now);
         }
-        None
+        self.asking = Some(Asking { reason, since: now, overdue: false, answer });
+        if reason == Reason::Silence {
+            self.doubted = Some(now + self.doubt);
+            self.doubt = (self.doubt * 2).min(LONGEST_DOUBT);
+        }
     }
 
     fn failed(&mut self, failure: Failure, reason: Reason, now: Time) {
@@ -186,87 +243,11 @@ impl Failure {
     }
 }
 
-impl Running {
-    /// Prolongs the lease if there is a reason to. `peer` is what is known of the gateway.
-    pub(super) fn renew(&mut self, peer: Option<&Peer>) {
-        let (Some(lease), Some(term)) = (&self.profile.lease, &self.term) else { return };
-        let now = clock::both();
-        let reason = if term.is_due(now.mono) {
-            Some(Reason::Due)
-        } else {
-            Some(Reason::Silence).filter(|_| is_silent(peer))
-        };
-        let granted = self.renewal.poll(&self.profile.private_key, lease, reason, now.mono);
-        if self.memory.refused_pin != self.renewal.refused_pin {
-            self.memory.refused_pin = self.renewal.refused_pin.clone();
-            self.keep_memory();
-        }
-        let Some((mut profile, skew)) = granted else { return };
-        self.term = profile.lease.as_ref().map(|lease| Term::new(lease, now));
-        self.memory.skew = Some(skew);
-        self.keep_memory();
-        (profile.mtu, profile.listen_port) = (self.profile.mtu, self.profile.listen_port);
-        if let Err(error) = self.places.save(&self.name, &profile, true) {
-            // What is on the disk cannot be prolonged any more; this life goes on.
-            tracing::error!("{}: {error:#}", self.name);
-        }
-        if let Err(error) = fit(&mut profile, self.wishes) {
-            return tracing::error!("{}: {error:#}", self.name);
-        }
-        let (before, after) = (self.laid.network.clone(), Network::of(&profile));
-        self.apply(&profile);
-        let names = profile.dns != self.profile.dns || profile.search != self.profile.search;
-        self.profile = profile;
-        if before != after {
-            self.laid.network = after;
-            self.change_network(&before);
-        }
-        if names {
-            let _ = laid::take_dns_back(&self.places, &self.name);
-            self.laid.dns = None;
-            self.lay_dns();
-        }
-        tracing::info!("{}: the lease was prolonged", self.name);
-    }
-
-    /// Tells the interface of a new preshared key, of new routes, of a new key of the gateway.
-    fn apply(&self, profile: &super::profile::Profile) {
-        let mut changes = Vec::new();
-        let stays = |key| profile.gateways.iter().any(|gateway| gateway.public_key == key);
-        let gone = self.profile.gateways.iter().map(|gateway| gateway.public_key).filter(|key| !stays(*key));
-        changes.extend(gone.map(Change::RemovePeer));
-        for gateway in &profile.gateways {
-            let change = PeerChange {
-                preshared_key: Some(gateway.preshared_key.clone()),
-                persistent_keepalive: Some(gateway.keepalive),
-                replace_allowed_ips: true,
-                allowed_ips: gateway.routes.iter().map(|route| (true, *route)).collect(),
-                ..PeerChange::default()
-            };
-            changes.push(Change::Peer(gateway.public_key, change));
-        }
-        if let Err(error) = self.interface.remote().configure(changes) {
-            tracing::error!("{}: {error}", self.name);
-        }
-    }
-
-    fn change_network(&self, before: &Network) {
-        let index = self.interface.index();
-        let changed = self.laid.write(&self.places, &self.name).and_then(|()| {
-            before.remove_from(index, &self.laid.network)?;
-            self.laid.network.lay(index)
-        });
-        if let Err(error) = changed {
-            tracing::error!("{}: {error:#}", self.name);
-        }
-    }
-}
-
 /// That a PIN is not tried, in words.
-fn refused(uri: Option<&token::Uri>) -> String {
+fn not_taken(uri: Option<&token::Uri>) -> String {
     let file = uri.and_then(token::Uri::pin).unwrap_or(Path::new("the file with the PIN"));
     format!(
-        "the token refused the PIN in {}; it is tried again once that file is written anew",
+        "the token did not take the PIN in {}; it is tried again once that file is written anew",
         file.display()
     )
 }
@@ -287,106 +268,4 @@ pub(super) fn words(tunnel: &Tunnel, wall: Wall) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::client::profile::tests::sample;
-    use crate::test_folder::Folder;
-
-    #[test]
-    fn a_failure_is_tried_again_ever_more_seldom() {
-        let profile = sample();
-        let mut lease = profile.lease.clone().unwrap();
-        // Nobody listens there: the answer comes at once.
-        lease.url = "https://127.0.0.1:1".into();
-        lease.ca = Some("/dev/null".into());
-        let mut renewal = Renewal::new(None);
-        let mut now = Time::from_nanos(1_000_000_000_000);
-        let key = &profile.private_key;
-        assert!(renewal.poll(key, &lease, None, now).is_none() && renewal.asking.is_none(), "too early");
-        let mut pauses = Vec::new();
-        for _ in 0..4 {
-            renewal.poll(key, &lease, Some(Reason::Due), now);
-            assert!(renewal.asking.is_some());
-            while renewal.asking.is_some() {
-                renewal.poll(key, &lease, None, now);
-            }
-            pauses.push(renewal.again.unwrap().since(now).as_secs());
-            now = renewal.again.unwrap();
-        }
-        assert_eq!(pauses, [5, 10, 20, 40]);
-        assert!(renewal.error().is_some_and(|error| error.contains("/dev/null")), "{:?}", renewal.error());
-    }
-
-    #[test]
-    fn a_gateway_that_falls_silent_is_asked_out_of_turn_and_no_network_is_not_told_twice() {
-        let profile = sample();
-        let mut lease = profile.lease.clone().unwrap();
-        (lease.url, lease.ca) = ("https://127.0.0.1:1".into(), Some("/dev/null".into()));
-        let mut renewal = Renewal::new(None);
-        let mut now = Time::from_nanos(1_000_000_000_000);
-        let mut pauses = Vec::new();
-        for _ in 0..3 {
-            renewal.poll(&profile.private_key, &lease, Some(Reason::Silence), now);
-            assert!(renewal.asking.is_some());
-            while renewal.asking.is_some() {
-                renewal.poll(&profile.private_key, &lease, Some(Reason::Silence), now);
-            }
-            pauses.push(renewal.doubted.unwrap().since(now).as_secs());
-            now = renewal.doubted.unwrap();
-        }
-        assert_eq!(pauses, [60, 120, 240]);
-        assert!(renewal.error().is_none() && renewal.again.is_none() && !renewal.is_removed());
-        renewal.poll(&profile.private_key, &lease, None, now);
-        assert!(renewal.doubted.is_none(), "it answers again");
-    }
-
-    #[test]
-    fn a_pin_that_the_token_refused_is_not_tried_again_before_its_file_is_written_anew() {
-        let folder = Folder::new();
-        let file = folder.path().join("pin");
-        std::fs::write(&file, "4711").unwrap();
-        let profile = sample();
-        let mut lease = profile.lease.clone().unwrap();
-        let uri = token::Uri::parse(&format!("pkcs11:?pin-source={}", file.display())).unwrap();
-        let stamp = Stamp::of(&uri);
-        (lease.url, lease.key) = ("https://127.0.0.1:1".into(), Some(Holder::Token(uri)));
-        let refused = token::Error::WrongPin { token: "t".into(), from: "f".into(), stamp: stamp.clone() };
-        let mut renewal = Renewal::new(None);
-        // Also if it was asked out of turn, of which nobody is told otherwise.
-        renewal.failed(Failure::of(&refused.into()), Reason::Silence, Time::from_nanos(1));
-        for mut renewal in [renewal, Renewal::new(stamp)] {
-            let later = Time::from_nanos(u64::MAX / 2);
-            renewal.poll(&profile.private_key, &lease, Some(Reason::Due), later);
-            assert!(renewal.asking.is_none(), "the token would be asked");
-            assert!(renewal.error().is_some_and(|error| error.contains("once that file is written anew")));
-            let written = std::fs::metadata(&file).unwrap().modified().unwrap() + Duration::from_secs(1);
-            std::fs::File::options().write(true).open(&file).unwrap().set_modified(written).unwrap();
-            renewal.poll(&profile.private_key, &lease, Some(Reason::Due), later);
-            assert!(renewal.asking.is_some() && renewal.refused_pin.is_none());
-            let before = written - Duration::from_secs(1);
-            std::fs::File::options().write(true).open(&file).unwrap().set_modified(before).unwrap();
-        }
-    }
-
-    #[test]
-    fn a_gateway_that_has_forgotten_us_is_known_by_its_word() {
-        let refusal = |word: &str| {
-            let body = serde_json::json!({ "error": word, "message": "a sentence" }).to_string();
-            Failure::of(&Refusal::parse(body.as_bytes()).unwrap().into())
-        };
-        let mut renewal = Renewal::new(None);
-        renewal.failed(refusal("wrong_secret"), Reason::Silence, Time::from_nanos(1));
-        assert!(renewal.error().is_some_and(|error| error.contains("a sentence")) && !renewal.is_removed());
-        renewal.failed(refusal("no_lease"), Reason::Silence, Time::from_nanos(1));
-        assert!(renewal.is_removed());
-    }
-
-    #[test]
-    fn silence_is_longer_where_there_was_an_answer() {
-        let silent = |age, trying| {
-            is_silent(Some(&Peer { handshake_age: age, trying_for: trying, ..Peer::default() }))
-        };
-        assert!(!silent(None, None) && !silent(None, Some(1.0)) && silent(None, Some(1.5)));
-        assert!(!silent(Some(100.0), Some(5.9)) && silent(Some(100.0), Some(6.0)));
-    }
-}
+mod tests;

@@ -101,6 +101,8 @@ impl Running {
     ) -> Result<Self> {
         let now = clock::now();
         let mut memory: Memory = places::read_record(&memory_file(places, name)).unwrap_or_default();
+        memory.renewing =
+            memory.renewing.filter(|_| profile.lease.as_ref().is_some_and(|lease| lease.is_by_token()));
         let mut endpoints: Vec<_> =
             profile.gateways.iter().map(|gateway| Endpoints::new(&gateway.endpoints, now)).collect();
         let options = Options {
@@ -140,7 +142,7 @@ impl Running {
             profile,
             interface,
             laid,
-            renewal: Renewal::new(memory.refused_pin.clone()),
+            renewal: Renewal::new(&memory, clock::both()),
             memory,
             endpoints,
             probe: None,
@@ -257,7 +259,11 @@ impl Running {
     ///
     /// # Errors
     /// In words: what could not be taken away.
-    pub(super) fn stop(self) -> Result<()> {
+    pub(super) fn stop(mut self) -> Result<()> {
+        if self.renewal.is_under_way() && self.memory.renewing.take().is_some() {
+            // That nobody waits for it any more is not its fault.
+            self.keep_memory();
+        }
         let Self { interface, places, name, .. } = self;
         // The device goes first: what is on its way meets the guards.
         drop(interface);
@@ -368,7 +374,9 @@ fn changes(profile: &Profile, places: &[Option<SocketAddr>]) -> Vec<Change> {
     changes
 }
 
-fn memory_file(places: &Places, name: &str) -> PathBuf {
+/// Where a tunnel's memory is.
+#[must_use]
+pub(super) fn memory_file(places: &Places, name: &str) -> PathBuf {
     places.beside(name, MEMORY)
 }
 
