@@ -1,4 +1,5 @@
 """Medians and ratios for a person."""
+from collections import Counter
 from statistics import median
 
 from measure.ethernet import CIPHERED, MTUS
@@ -92,7 +93,8 @@ def rows(figures):
 
 def heading(run, figures):
     """Of what and where."""
-    rounds = max((record["round"] for record in figures), default=0)
+    # Of several files each may have had a first round.
+    rounds = max(Counter((record["figure"], record["implementation"]) for record in figures).values(), default=0)
     versions = run["versions"]
     yield f"{run['cpu']}, {run['cpus']} cpus, Linux {run['kernel']}; adit at {run['commit'] or 'a given binary'}"
     yield "; ".join(f"{name}: {text}" for name, text in versions.items() if not name.startswith("adit"))
