@@ -20,10 +20,7 @@ impl Alarm {
     ///
     /// # Errors
     /// The system has none.
-    #[expect(
-        deprecated,
-        reason = "what takes its place is unsafe, for the sake of types that are not an OwnedFd"
-    )]
+    #[expect(deprecated, reason = "what takes its place wants a promise that an OwnedFd keeps by itself")]
     pub(crate) fn new() -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
