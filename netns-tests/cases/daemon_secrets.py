@@ -9,7 +9,7 @@ from lab.case import case
 from lab.daemon import NOBODY, gateways
 from lab.site import PORT, wired
 from lab.traffic import reaches
-from lab.wait import TimedOut, until
+from lab.wait import until
 from lab.wireguard import keys
 
 NET_ADMIN, NET_BIND_SERVICE = 1 << 12, 1 << 10
@@ -55,14 +55,6 @@ def found(pid, **secrets):
     return places
 
 
-def once_gone(pid, **secrets):
-    """What is found of keys that are to be gone: a thread that was about to let go of one has some seconds for it."""
-    try:
-        return until(lambda: (places := found(pid, **secrets)) and not any(places.values()) and places, 3, "no key in memory")
-    except TimedOut:
-        return found(pid, **secrets)
-
-
 #   a: aditd with tunnels x and wg1 ---- wire ---- b: aditd
 @case(user=("nobody", "root"), how=("tunnel", "peer", "key"), limit=60)
 def memory_forgets(net, user, how):
@@ -96,7 +88,7 @@ def memory_forgets(net, user, how):
         a.secret(f"{name}.key", keys().private)
         a.secret(f"{name}-other.psk", keys().private)
     a.reload()
-    after = once_gone(a.process.pid, **secrets)
+    after = found(a.process.pid, **secrets)
     assert not any(after.values()), "\n".join(f"{secret}: {place}" for secret in after for place in after[secret])
 
 
@@ -112,7 +104,7 @@ def memory_forgets_what_was_refused(net, how):
     if how == "refused":
         a.config["wireguard"][x]["hooks"] = {"pre_up": ["exit 1"]}
     a.refuses()
-    after = once_gone(a.process.pid, private=ours.private, psk=psk)
+    after = found(a.process.pid, private=ours.private, psk=psk)
     assert not any(after.values()), "\n".join(f"{secret}: {place}" for secret in after for place in after[secret])
 
 

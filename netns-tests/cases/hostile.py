@@ -100,7 +100,7 @@ def replay(net):
 
 
 #   a: adit ---- wire ---- b: adit, and a stranger who knows the public key of a
-@case(limit=60)
+@case(alone=True, limit=60)
 def flood(net):
     """A flood of initiations with a good mac1: cookies are asked for, a running flow goes on, memory hardly grows."""
     # The flood is made by this process, as fast as it can: not at the expense of the two gateways.
@@ -129,8 +129,7 @@ def flood(net):
     assert a.device.alive(), "the process is gone"
     cookies = [udp for udp in wire.datagrams(PORT) if udp.source == a.outer() and udp.payload[:1] == b"\3"]
     assert cookies and all(len(udp.payload) == 64 for udp in cookies), f"{len(cookies)} cookie replies"
-    # Alone on a machine nothing is lost; beside other work the socket's buffer may overflow for some moments.
-    assert len(numbers) > 0.8 * sent, f"{len(numbers)} of {sent} arrived"
+    assert len(numbers) > 0.95 * sent, f"{len(numbers)} of {sent} arrived"
     grown = resident(a.device.process.pid) - memory
     assert grown < 20 << 10, f"memory grew by {grown} KiB"
     # A new handshake is possible again at once.

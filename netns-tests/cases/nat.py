@@ -20,10 +20,10 @@ def port(endpoint):
 
 
 #   a: adit, 10.1.0.2 ---- nat, 192.0.2.254 ---- b: peer
-@case(peer=("adit", "wireguard-go"))
+@case(alone=True, peer=("adit", "wireguard-go"))
 def keepalive_holds_the_mapping(net, peer):
-    """Behind a NAT that forgets after 3 s, a persistent keepalive of 1 s keeps the site within reach of its peer."""
-    nat = Nat(seconds=3)
+    """Behind a NAT that forgets after 2 s, a persistent keepalive of 1 s keeps the site within reach of its peer."""
+    nat = Nat(seconds=2)
     pair = hidden(net, nat, right=peer)
     pair.start(first=pair.left)
     a, b = pair.left, pair.right
@@ -31,7 +31,7 @@ def keepalive_holds_the_mapping(net, peer):
     assert ping(a.host, b.inner()) == 3 and ping(b.host, a.inner()) == 3
     seen = b.peer_state(a).endpoint
     assert seen.startswith("192.0.2.254:"), f"not by the NAT: {seen}"
-    time.sleep(4.5)
+    time.sleep(3.5)
     assert ping(b.host, a.inner()) == 3, "the mapping is gone"
     assert b.peer_state(a).endpoint == seen, "another mapping"
 
@@ -55,9 +55,9 @@ def mapping_ends(net):
 
 
 #   a: adit, 10.1.0.2 ---- nat, forgets everything ---- b: adit
-@case(family=("v4", "v6"))
+@case(alone=True, family=("v4", "v6"))
 def rebinding(net, family):
-    """A NAT gives a flow another port three times: the peer follows, and the flow goes on, either way."""
+    """A NAT gives a flow another port three times: the peer follows, and hardly a packet is lost either way."""
     nat = Nat()
     pair = hidden(net, nat, family=family)
     pair.start(first=pair.left)
@@ -77,8 +77,7 @@ def rebinding(net, family):
     assert seen.startswith("192.0.2.254:" if family == "v4" else "[2001:db8::fe]:"), f"not by the NAT: {seen}"
     assert b.peer_state(a).handshake == handshake, "a new handshake was made"
     for number, numbers in zip((up.sent, down.sent), got):
-        # What is sent while one side is not scheduled is lost to the other.
-        assert len(numbers) > 0.8 * number and number - numbers[-1] < 20, f"{len(numbers)} of {number} arrived"
+        assert len(numbers) > 0.93 * number and number - numbers[-1] < 20, f"{len(numbers)} of {number} arrived"
 
 
 #   a: adit, 10.1.0.2 ---- nat, another port each 0.5 s ---- b: adit

@@ -10,7 +10,7 @@ from lab.traffic import Sequence, iperf3, ping, reaches
 #   a: adit ---- wire ---- b: peer, 192.0.2.2, later 192.0.2.22
 # wireguard-go cannot be the one that moves: on current kernels it clings to the source address that is gone, because
 # it takes only EINVAL as the sign of it, and Linux now says ENETUNREACH.
-@case(peer=("adit", "gotatun-cli"), family=("v4", "v6"))
+@case(alone=True, peer=("adit", "gotatun-cli"), family=("v4", "v6"))
 def peer_moves(net, peer, family):
     """The peer's outer address changes in the middle of its flow: adit follows with the next authentic packet."""
     pair = wired(net, right=peer, family=family).start()
@@ -24,14 +24,13 @@ def peer_moves(net, peer, family):
     time.sleep(0.7)
     sent, got = (up.sent, down.sent), (up.stop(), down.stop())
     for number, numbers in zip(sent, got):
-        # What is sent while one side is not scheduled is lost to the other; a handshake would take seconds.
-        assert len(numbers) > 0.5 * number, f"{len(numbers)} of {number} arrived"
+        assert len(numbers) > 0.8 * number, f"{len(numbers)} of {number} arrived"
         assert number - numbers[-1] < 20, "the flow stopped"
     assert a.peer_state(b).endpoint.startswith(("192.0.2.22:", "[2001:db8::22]:")), a.peer_state(b).endpoint
 
 
 #   a: adit, 192.0.2.1, later 192.0.2.11 ---- wire ---- b: peer
-@case(peer=("adit", "wireguard-go"), family=("v4", "v6"))
+@case(alone=True, peer=("adit", "wireguard-go"), family=("v4", "v6"))
 def adit_moves(net, peer, family):
     """adit's own outer address changes under a flow: it sends from the new one, and the peer follows."""
     pair = wired(net, right=peer, family=family).start()
@@ -44,7 +43,7 @@ def adit_moves(net, peer, family):
     a.host.ip(f"address del {old} dev {a.wire}")
     time.sleep(0.7)
     sent, numbers = up.sent, up.stop()
-    assert len(numbers) > 0.5 * sent and sent - numbers[-1] < 20, f"{len(numbers)} of {sent} arrived"
+    assert len(numbers) > 0.8 * sent and sent - numbers[-1] < 20, f"{len(numbers)} of {sent} arrived"
     assert b.peer_state(a).endpoint.startswith(("192.0.2.11:", "[2001:db8::11]:"))
     assert ping(b.host, a.inner()) == 3, "nothing back to the new address"
 

@@ -75,8 +75,12 @@ class Running:
 
     def reason(self):
         """In a line what it failed for, for the end of a long output."""
-        with open(f"{self.folder}/00-case.log", errors="replace") as file:
-            return self.asked or (file.read().strip().splitlines() or ["it said nothing"])[-1]
+        try:
+            with open(f"{self.folder}/00-case.log", errors="replace") as file:
+                said = file.read().strip().splitlines()
+        except FileNotFoundError:
+            said = []                                           # ended before it could say anything
+        return self.asked or (said or ["it said nothing"])[-1]
 
     def report(self):
         """All there is to know about a failure."""
