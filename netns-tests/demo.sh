@@ -11,7 +11,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$root"
 
 [ "$(id -u)" = 0 ] || fail "it makes network namespaces, so it has to be run as root: sudo $0"
-install_missing python3 cc make ip ping ethtool iperf3 wg
+install_missing python3 cc make ip fping ethtool iperf3 wg
 
 if [ -z "${ADIT_BINARIES:-}" ]; then
   need_cargo
