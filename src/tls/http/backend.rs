@@ -80,7 +80,10 @@ struct Kept {
 /// Connections to all backends of one thread.
 pub(super) struct Backends {
     kept: RefCell<HashMap<Key, Kept>>,
+    /// Whether a task looks for those that were kept for long.
     sweeping: Cell<bool>,
+    /// How often it does.
+    every: Duration,
     pool: Rc<Pool>,
 }
 
@@ -156,7 +159,7 @@ pub(super) enum Refused {
 
 impl Backends {
     pub(super) fn new(pool: Rc<Pool>) -> Rc<Self> {
-        Rc::new(Self { kept: RefCell::default(), sweeping: Cell::new(false), pool })
+        Rc::new(Self { kept: RefCell::default(), sweeping: Cell::new(false), every: SWEEP, pool })
     }
 
     fn key(rules: &Arc<Rules>, backend: &Backend) -> Key {
@@ -188,6 +191,7 @@ impl Backends {
             kept.single.remove(0);
         }
         kept.single.push((single, Instant::now()));
+        self.sweep();
     }
 
     fn share(self: &Rc<Self>, key: Key, rules: &Arc<Rules>, shared: Shared) {
@@ -195,29 +199,39 @@ impl Backends {
         let kept = all.entry(key).or_default();
         kept.rules.get_or_insert_with(|| rules.clone());
         kept.shared.push(shared);
+        self.sweep();
     }
 
-    /// Lets go of what was kept for long, from now on.
+    /// Lets go of what was kept for long, as long as anything is kept.
     fn sweep(self: &Rc<Self>) {
         if self.sweeping.replace(true) {
             return;
         }
-        let backends = Rc::downgrade(self);
+        let (backends, every) = (Rc::downgrade(self), self.every);
         spawn_local(async move {
             loop {
-                sleep(SWEEP).await;
+                sleep(every).await;
                 let Some(backends) = backends.upgrade() else { return };
-                backends.kept.borrow_mut().retain(|_, kept| {
-                    kept.single
-                        .retain(|(single, since)| since.elapsed() < KEPT && !single.sender.is_closed());
-                    // Of rules that are gone nobody asks any more.
-                    let wanted = kept.rules.as_ref().is_some_and(|rules| Arc::strong_count(rules) > 1);
-                    let rests = |shared: &Shared| shared.idle().is_some_and(|idle| idle >= KEPT);
-                    kept.shared.retain(|shared| wanted && !shared.is_over() && !rests(shared));
-                    !kept.single.is_empty() || !kept.shared.is_empty()
-                });
+                if !backends.let_go(Instant::now()) {
+                    return backends.sweeping.set(false);
+                }
             }
         });
+    }
+
+    /// Lets go of what was kept for long, or ended. Whether anything is left.
+    fn let_go(&self, now: Instant) -> bool {
+        let mut all = self.kept.borrow_mut();
+        all.retain(|_, kept| {
+            let rests = |since: Instant| now.saturating_duration_since(since) >= KEPT;
+            kept.single.retain(|(single, since)| !rests(*since) && !single.sender.is_closed());
+            // Of rules that are gone nobody asks any more.
+            let wanted = kept.rules.as_ref().is_some_and(|rules| Arc::strong_count(rules) > 1);
+            kept.shared
+                .retain(|shared| wanted && !shared.is_over() && !shared.rests_since().is_some_and(rests));
+            !kept.single.is_empty() || !kept.shared.is_empty()
+        });
+        !all.is_empty()
     }
 
     /// Sends a request on a connection that is there, if one is.
@@ -254,7 +268,6 @@ impl Backends {
         request: Request<RequestBody>,
     ) -> Result<Result<Answer, Unanswered>, Unconnected> {
         let key = Self::key(rules, backend);
-        self.sweep();
         let made = timeout(route.timeouts().connect, self.establish(backend, route, (rules, key))).await;
         let (why, event) = match made {
             Ok(Ok(connection)) => return Ok(self.send(connection, key, rules, request, false).await),
@@ -373,3 +386,6 @@ fn is_reset(error: &hyper::Error) -> bool {
     let kinds = [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
     source.is_some_and(|source| kinds.contains(&source.kind()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,8 +126,8 @@ impl Shared {
         self.sender.is_closed() || self.load.failed.get()
     }
 
-    /// How long it has been without a request.
-    pub(super) fn idle(&self) -> Option<Duration> {
-        (self.load.streams.get() == 0).then(|| self.load.since.get().elapsed())
+    /// Since when it has been without a request.
+    pub(super) fn rests_since(&self) -> Option<Instant> {
+        (self.load.streams.get() == 0).then(|| self.load.since.get())
     }
 }

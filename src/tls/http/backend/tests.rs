@@ -1,0 +1,202 @@
+//! Which connections are kept, how many, and for how long.
+
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::task::{LocalSet, yield_now};
+
+use super::*;
+use crate::tls::http::body::Progress;
+use crate::tls::http::counters::Counters;
+use crate::tls::http::settings::Settings;
+
+const KEY: Key = (1, 1);
+/// In a moment, however much else goes on.
+const SOON: Duration = Duration::from_secs(10);
+
+fn local<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    LocalSet::new().block_on(&runtime, work)
+}
+
+fn backends(every: Duration) -> Rc<Backends> {
+    let (kept, sweeping) = (RefCell::default(), Cell::new(false));
+    Rc::new(Backends { kept, sweeping, every, pool: Pool::new(1) })
+}
+
+/// Rules by which so many are kept.
+fn rules(backend_idle: usize) -> Arc<Rules> {
+    let settings = Settings { backend_idle, ..Settings::default() };
+    Arc::new(Rules { settings, counters: Arc::new(Counters::default()), others: Vec::new() })
+}
+
+/// A connection that is free, and its backend's end.
+async fn single() -> (Single, DuplexStream) {
+    let (near, far) = duplex(4096);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+    spawn_local(connection);
+    sender.ready().await.unwrap();
+    (Single { sender, upgrade: Rc::default() }, far)
+}
+
+/// The same that many requests share.
+async fn shared() -> (Shared, DuplexStream) {
+    let (near, far) = duplex(4096);
+    (Shared::begin(TokioIo::new(near), Rc::new(Activity::new()), SOON).await.unwrap(), far)
+}
+
+/// Whether a connection is closed; what is not closed by then will not be.
+async fn is_closed(far: &mut DuplexStream, by: Duration) -> bool {
+    timeout(by, far.read_to_end(&mut Vec::new())).await.is_ok()
+}
+
+async fn until(done: impl Fn() -> bool) {
+    let waited = timeout(SOON, async {
+        while !done() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    });
+    waited.await.expect("it does not happen");
+}
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+#[test]
+fn what_is_kept_is_closed_when_its_time_is_over() {
+    local(async {
+        let (backends, rules, begun) = (backends(SWEEP), rules(9), Instant::now());
+        let (single, mut far) = single().await;
+        backends.keep(KEY, &rules, single);
+        assert!(backends.let_go(begun + KEPT - Duration::from_millis(1)));
+        assert!(!is_closed(&mut far, MOMENT).await);
+        assert!(!backends.let_go(Instant::now() + KEPT));
+        assert!(is_closed(&mut far, SOON).await && backends.kept(KEY).is_none());
+    });
+}
+
+#[test]
+fn what_is_shared_is_closed_when_its_time_without_a_request_is_over() {
+    local(async {
+        let (backends, rules) = (backends(SWEEP), rules(9));
+        let (shared, mut far) = shared().await;
+        let slot = shared.slot();
+        backends.share(KEY, &rules, shared);
+        assert!(backends.let_go(Instant::now() + KEPT * 9), "it has a request");
+        let rested = Instant::now();
+        drop(slot);
+        assert!(backends.let_go(rested + KEPT - Duration::from_millis(1)));
+        assert!(!is_closed(&mut far, MOMENT).await);
+        assert!(!backends.let_go(Instant::now() + KEPT));
+        assert!(is_closed(&mut far, SOON).await && backends.kept(KEY).is_none());
+    });
+}
+
+#[test]
+fn what_is_shared_by_rules_that_are_gone_or_was_given_up_is_closed_at_once() {
+    local(async {
+        let (backends, old, new) = (backends(SWEEP), rules(9), rules(9));
+        let (unwanted, mut far) = shared().await;
+        backends.share(KEY, &old, unwanted);
+        drop(old);
+        let (failed, mut other) = shared().await;
+        failed.slot().unwrap().load().fail();
+        backends.share((1, 2), &new, failed);
+        let (sound, _peer) = shared().await;
+        backends.share((1, 3), &new, sound);
+        assert!(backends.let_go(Instant::now()));
+        assert!(is_closed(&mut far, SOON).await && is_closed(&mut other, SOON).await);
+        assert!([(1, 1), (1, 2)].iter().all(|key| backends.kept(*key).is_none()));
+        assert!(backends.kept((1, 3)).is_some());
+    });
+}
+
+#[test]
+fn a_connection_that_its_backend_ended_is_not_used_again_nor_kept() {
+    local(async {
+        let (backends, rules) = (backends(SWEEP), rules(9));
+        let ((there, mut far), (ended, gone)) = (single().await, single().await);
+        backends.keep(KEY, &rules, there);
+        backends.keep(KEY, &rules, ended);
+        let count = || backends.kept.borrow().get(&KEY).map_or(0, |kept| kept.single.len());
+        drop(gone);
+        until(|| backends.kept.borrow()[&KEY].single[1].0.sender.is_closed()).await;
+        assert!(backends.let_go(Instant::now()));
+        assert_eq!(count(), 1);
+        let (ended, gone) = single().await;
+        backends.keep(KEY, &rules, ended);
+        drop(gone);
+        until(|| backends.kept.borrow()[&KEY].single[1].0.sender.is_closed()).await;
+        // The last that was kept would be the first, but for its end.
+        let Some(Connection::Single(mut used)) = backends.kept(KEY) else { panic!("there is one") };
+        let (moved, fault) = (Cell::new(Instant::now()), Cell::new(None));
+        let progress = Rc::new(Progress { moved, fault, received: Cell::new(0), via: RefCell::default() });
+        let asked = used.sender.send_request(Request::new(RequestBody::empty(&progress)));
+        let heard = async {
+            far.read_exact(&mut [0; 3]).await.unwrap();
+        };
+        tokio::select! { () = heard => {}, _ = asked => panic!("nobody answered") }
+        assert!(backends.kept(KEY).is_none());
+        assert_eq!(count(), 0);
+    });
+}
+
+#[test]
+fn no_more_are_kept_than_may_be_and_the_oldest_has_to_go() {
+    local(async {
+        let (backends, two, none) = (backends(SWEEP), rules(2), rules(0));
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            let (single, far) = single().await;
+            backends.keep(KEY, &two, single);
+            ends.push(far);
+        }
+        assert!(is_closed(&mut ends[0], SOON).await);
+        assert!(!is_closed(&mut ends[1], MOMENT).await && !is_closed(&mut ends[2], MOMENT).await);
+        let (single, mut far) = single().await;
+        backends.keep((1, 2), &none, single);
+        assert!(is_closed(&mut far, SOON).await && backends.kept((1, 2)).is_none());
+    });
+}
+
+#[test]
+fn it_is_looked_as_long_as_anything_is_kept_and_again_when_something_is() {
+    local(async {
+        let (backends, rules) = (backends(Duration::from_millis(2)), rules(9));
+        for many in [false, true, false] {
+            assert!(!backends.sweeping.get() && backends.kept.borrow().is_empty());
+            let far = if many {
+                let (shared, far) = shared().await;
+                backends.share(KEY, &rules, shared);
+                far
+            } else {
+                let (single, far) = single().await;
+                backends.keep(KEY, &rules, single);
+                far
+            };
+            sleep(MOMENT).await;
+            assert!(backends.sweeping.get() && !backends.kept.borrow().is_empty());
+            drop(far);
+            until(|| !backends.sweeping.get()).await;
+        }
+    });
+}
+
+#[test]
+fn a_connection_may_come_back_while_its_thread_ends() {
+    let backends = backends(SWEEP);
+    let (kept, rules) = (backends.clone(), rules(9));
+    local(async {
+        let (near, _far) = duplex(4096);
+        let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        let single = Some(Single { sender, upgrade: Rc::default() });
+        let lease = Lease { single, _slot: None, key: KEY, rules, backends: kept };
+        spawn_local(async move {
+            // As the connection is not over yet, the lease ends by keeping it.
+            let _connection = connection;
+            let _lease = lease;
+            std::future::pending::<()>().await;
+        });
+        yield_now().await;
+        assert!(!backends.sweeping.get());
+    });
+    assert!(backends.sweeping.get() && backends.kept.borrow()[&KEY].single.len() == 1);
+}
