@@ -85,18 +85,91 @@ impl<F: Future + 'static> Executor<F> for Streams {
                 while let Some(since) = held.since.get() {
                     let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(since + limit)));
                     ready!(timer.as_mut().poll(cx));
-                    let now = Instant::now();
-                    let patience = if activity.is_stalled() { limit * SLOW } else { limit };
-                    if now >= since + patience {
+                    let Some(next) = next_look(since, limit, activity.is_stalled(), Instant::now()) else {
                         held.given_up.set(true);
                         return Poll::Ready(());
-                    }
-                    timer.as_mut().reset((since + limit).max(now + limit / SLOW));
+                    };
+                    timer.as_mut().reset(next);
                 }
                 timer = None;
                 Poll::Pending
             })
             .await;
         });
+    }
+}
+
+/// When to look again at what is held since then; `None`: now it has been for too long.
+fn next_look(since: Instant, limit: Duration, stalled: bool, now: Instant) -> Option<Instant> {
+    let patience = if stalled { limit * SLOW } else { limit };
+    // The connection may flow again at any time.
+    (now < since + patience).then(|| (since + limit).max(now + limit / SLOW))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::oneshot;
+    use tokio::task::LocalSet;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    fn local<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        LocalSet::new().block_on(&runtime, work)
+    }
+
+    /// Hands over a part of an answer that nobody takes; how long it is waited for, if that ends.
+    async fn held(activity: &Rc<Activity>) -> Option<Duration> {
+        let (answering, given_up) = oneshot::channel::<()>();
+        let begun = Instant::now();
+        Streams { activity: activity.clone(), limit: LIMIT }.execute(async move {
+            let _answering = answering;
+            Held::current().unwrap().hand_over();
+            pending::<()>().await;
+        });
+        timeout(LIMIT * 30, given_up).await.is_ok().then(|| begun.elapsed())
+    }
+
+    #[test]
+    fn a_part_is_held_for_the_limit_and_on_a_slow_connection_for_ten_times_that() {
+        let (since, limit) = (Instant::now(), Duration::from_secs(30));
+        let at = |seconds| since + Duration::from_secs(seconds);
+        for (now, flows, stalled) in [
+            // It was handed over when the timer ran already.
+            (20, Some(30), Some(30)),
+            (29, Some(32), Some(32)),
+            (30, None, Some(33)),
+            (299, None, Some(302)),
+            (300, None, None),
+        ] {
+            for (is_stalled, expected) in [(false, flows), (true, stalled)] {
+                assert_eq!(
+                    next_look(since, limit, is_stalled, at(now)),
+                    expected.map(at),
+                    "{now} {is_stalled}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_given_up_when_it_was_held_for_too_long_and_not_before() {
+        let [flowing, stalled, recovering] = [(); 3].map(|()| Rc::new(Activity::new()));
+        stalled.stall();
+        recovering.stall();
+        let recovers = async {
+            sleep(LIMIT * 2).await;
+            recovering.flow();
+        };
+        let all = async { tokio::join!(held(&flowing), held(&stalled), held(&recovering), recovers) };
+        let (at_once, late, in_between, ()) = local(all);
+        assert!(at_once.is_some_and(|time| time >= LIMIT && time < LIMIT * 9), "{at_once:?}");
+        assert!(late.is_some_and(|time| time >= LIMIT * 10), "{late:?}");
+        assert!(in_between.is_some_and(|time| time >= LIMIT * 2 && time < LIMIT * 9), "{in_between:?}");
     }
 }
