@@ -22,6 +22,18 @@ for port in 443, 80:
             pass
 """
 
+# Begins HTTP/2 that was not agreed, then asks for a target that is too long, and with a head that is. Prints what it is told.
+UNREAD = f"""
+import socket, ssl
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+for head in ("PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n", "GET /" + 65534 * "a" + " HTTP/1.1\\r\\nHost: {WWW}\\r\\n\\r\\n",
+             "GET /" + (1 << 20) * "a"):
+    link = context.wrap_socket(socket.create_connection(("127.0.0.1", 443)), server_hostname="{WWW}")
+    link.sendall(head.encode())
+    print(link.recv(4096)[9:12].decode() or "nothing")
+"""
+
 # Sends its argument in clear, and prints the first line that comes back.
 CLEAR = """
 import socket, sys
@@ -124,6 +136,17 @@ def forged(net):
     shown = [character for character in text if character != "\n" and not character.isprintable()]
     assert not shown and text.count("\n") == 12, (shown, text)
     assert [line.rsplit(" ", 1)[1] for line in text.splitlines()[6:]] == ["end=done", "end=refused_host", "end=malformed"] * 2, text
+
+
+@case()
+def unread(net):
+    """Of what cannot be read the log has the status that was sent, and none if nothing was."""
+    a, web, route = gateway(net)
+    route["http"]["header_bytes"] = 1 << 20
+    log = Log(a, web)
+    assert a.host.run("python3", "-c", UNREAD).split() == ["nothing", "414", "431"]
+    found = [[line["kind"], line["status"], line["end"]] for line in log.lines(3)]
+    assert found == [["request", status, "malformed"] for status in (None, 414, 431)], found
 
 
 #   a client that begins with a PROXY header ---- 127.0.0.1:80 aditd, which takes it from whom it trusts

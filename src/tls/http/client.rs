@@ -217,8 +217,8 @@ impl Client {
                     None
                 }
             },
-            Err(error) if error.is_parse() || error.is_timeout() => {
-                self.malformed(Some(told_of(&error)), Version::HTTP_11);
+            Err(error) if error.is_parse() => {
+                self.malformed(told_of(&error), Version::HTTP_11);
                 parts.io.finish(PARTING).await;
                 None
             }

@@ -69,19 +69,17 @@ pub(in crate::tls) async fn redirect(
     let (request, log) = (answered.take(), requests.as_deref());
     let whole = matches!(served, Ok(Ok(())));
     let said = request.is_some();
-    let refused = match &served {
-        Ok(Err(error)) if error.is_parse() => Some(told_of(error)),
-        _ => None,
-    };
+    let refused =
+        served.as_ref().ok().and_then(|served| served.as_ref().err()).filter(|error| error.is_parse());
     if let (Some((begun, entry)), Some(log)) = (request, log) {
         log.begin();
         let end = if whole { entry.end } else { LEFT };
         log.add(Entry { duration: begun.elapsed(), end, ..entry });
-    } else if let (Some(_), Some(log)) = (refused, log) {
-        malformed(log, refused, Version::HTTP_11);
+    } else if let (Some(error), Some(log)) = (refused, log) {
+        malformed(log, told_of(error), Version::HTTP_11);
     }
     match served {
-        Ok(Err(_)) if !said && refused.is_none() => failed(&Failure::Truncated),
+        Ok(Err(error)) if !said && !error.is_parse() => failed(&Failure::Truncated),
         Ok(_) => {
             connection.into_parts().io.finish(PARTING).await;
             ended(DONE)

@@ -226,11 +226,14 @@ pub(super) fn malformed(requests: &Requests, status: Option<StatusCode>, protoco
     requests.add(Entry { request: Some(request), end: MALFORMED, ..Entry::default() });
 }
 
-/// What hyper answers to what it cannot read.
-pub(super) fn told_of(error: &hyper::Error) -> StatusCode {
+/// What hyper answered to what it cannot read; `None`: nothing, as to who begins HTTP/2 where that was not agreed.
+pub(super) fn told_of(error: &hyper::Error) -> Option<StatusCode> {
     match error.is_parse_too_large() {
-        true => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        false => StatusCode::BAD_REQUEST,
+        // It tells the two apart in words alone.
+        true if error.to_string() == "URI too long" => Some(StatusCode::URI_TOO_LONG),
+        true => Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        false if error.is_parse_version_h2() => None,
+        false => Some(StatusCode::BAD_REQUEST),
     }
 }
 

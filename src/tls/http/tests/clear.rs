@@ -50,10 +50,14 @@ fn a_listener_in_clear_sends_known_hosts_to_https_and_does_nothing_else() {
         assert_eq!((&line["kind"], &line["end"]), (&"request".into(), &end.into()), "{request}");
         assert_eq!(line["status"].to_string(), status, "{request}");
     }
+    assert_eq!(ask(&setup, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), "");
+    let line = setup.lines(2 + table.len()).pop().unwrap();
+    assert_eq!((&line["kind"], &line["end"]), (&"request".into(), &"malformed".into()));
+    assert!(line["status"].is_null(), "nothing was sent: {line}");
     let mut half = setup.tcp();
     half.write_all(b"GET / HT").unwrap();
     drop(half);
-    let line = setup.lines(2 + table.len()).pop().unwrap();
+    let line = setup.lines(3 + table.len()).pop().unwrap();
     assert_eq!((&line["kind"], &line["end"]), (&"connection".into(), &"truncated".into()));
 }
 

@@ -25,7 +25,7 @@ fn ends(setup: &Setup, count: usize) -> Vec<String> {
 }
 
 /// A backend that says this to whoever connects, and leaves.
-fn says(words: &'static [u8]) -> (Recorder, Vec<std::net::SocketAddr>) {
+pub(super) fn says(words: &'static [u8]) -> (Recorder, Vec<std::net::SocketAddr>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -191,6 +191,26 @@ fn a_line_says_how_a_request_ended_and_what_is_wrong_with_the_backend() {
         assert_eq!((line["end"].as_str(), line["backend"].as_str()), (Some(end), asked.as_deref()), "{line}");
         assert_eq!(line["error"].is_string(), asked.is_some(), "{line}");
     }
+}
+
+#[test]
+fn a_line_of_what_is_no_request_has_the_status_that_was_sent_if_one_was() {
+    let setup = setup(|settings| settings.header_bytes = 1 << 20);
+    let target = |length: usize| get(&format!("/{}", "a".repeat(length)));
+    let heads = [
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), None),
+        // Without the rest it is another version of HTTP/1.
+        ("PRI * HTTP/2.0\r\n\r\n".to_owned(), Some("400")),
+        (target(65_534), Some("414")),
+        (target(1 << 20), Some("431")),
+    ];
+    for (at, (head, status)) in heads.iter().enumerate() {
+        assert_eq!(statuses(&setup.exchange(head.as_bytes())), status.as_slice());
+        let line = setup.lines(at + 1).pop().unwrap();
+        let told = [["request", "malformed", status.unwrap_or("null")]];
+        assert_eq!(self::told(&[line], &["kind", "end", "status"]), told);
+    }
+    assert_eq!(setup.rules.counters.classes().nth(3), Some(("4xx", 4)), "each is counted");
 }
 
 #[test]
