@@ -3,7 +3,9 @@
 use std::rc::Rc;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, UPGRADE};
+use hyper::header::{
+    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
+};
 use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, sleep_until};
@@ -61,6 +63,10 @@ async fn taken(
     }
     let websocket = is_websocket(&parts) && !settings.backend_http2;
     rewrite(client, &mut parts, &host, websocket)?;
+    if !settings.backend_http2 && incoming.size_hint().exact().is_none() {
+        // Without being told hyper sends no body of GET or HEAD whose length is not known.
+        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     parts.headers.get(headers::REQUEST_ID).into_iter().for_each(|id| running.identified(id));
     let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     // A call of gRPC may be silent for long in the middle of its body; only HTTP/2 carries one.

@@ -182,6 +182,21 @@ fn a_body_that_is_not_as_long_as_was_said_is_no_whole_request() {
     }
 }
 
+#[test]
+fn a_body_whose_length_is_not_said_is_passed_on_whatever_the_method() {
+    let setup = setup(|_| ());
+    for method in ["GET", "POST", "DELETE", "HEAD"] {
+        let mut stream = connect(&setup);
+        stream.write_all(&frame(HEADERS, END_HEADERS, 1, &block(&with(&[(0, method)], &[])))).unwrap();
+        stream.write_all(&frame(DATA, END_STREAM, 1, b"hello")).unwrap();
+        stream.flush().unwrap();
+        assert_eq!(outcome(&mut stream, 1), Outcome::Ok, "{method}");
+        let seen = setup.recorder.take();
+        assert!(seen.wrong.is_empty(), "{method}: {seen:?}");
+        assert_eq!(seen.requests[0].body, b"hello", "{method}: {seen:?}");
+    }
+}
+
 /// Writes as long as the other side takes it, and says how the connection ended.
 fn flood(stream: &mut Stream, id: u32, frames: impl Iterator<Item = Vec<u8>>) -> Outcome {
     for frame in frames {
