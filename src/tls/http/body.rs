@@ -263,7 +263,10 @@ impl Body for ResponseBody {
                         Some(Ok(Frame::data(piece(rest))))
                     }
                     Some(Ok(Ok(data))) => Some(Ok(Frame::data(data))),
-                    Some(Ok(Err(trailers))) => Some(Ok(trailers)),
+                    Some(Ok(Err(mut trailers))) => {
+                        trailers.trailers_mut().into_iter().for_each(headers::strip);
+                        Some(Ok(trailers))
+                    }
                     Some(Err(error)) => Some(Err(error)),
                 }
             }

@@ -267,6 +267,7 @@ fn passed(client: &Rc<Client>, answer: Answer, websocket: bool) -> Result<Respon
     let agreed =
         parts.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     headers::strip(&mut parts.headers);
+    headers::merge_lengths(&mut parts.headers);
     parts.extensions.clear();
     parts.version = Version::HTTP_11;
     if switched {

@@ -74,6 +74,22 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Says once the length of an answer that its backend said more often, and leaves out one that is none (RFC 9110, section 8.6).
+pub(super) fn merge_lengths(headers: &mut HeaderMap) {
+    let all = || {
+        let values = headers.get_all(CONTENT_LENGTH).iter();
+        values.flat_map(|value| value.to_str().unwrap_or_default().split(',').map(str::trim))
+    };
+    let Some(length) = all().next() else { return };
+    let is_one = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_one || all().any(|other| other != length) {
+        headers.remove(CONTENT_LENGTH);
+    } else if all().nth(1).is_some() {
+        let length = length.to_owned();
+        set(headers, CONTENT_LENGTH, &length);
+    }
+}
+
 /// Takes away what only we may say, also in the spelling that some backends take for it.
 pub(super) fn distrust(headers: &mut HeaderMap, identity: Option<&HeaderName>) {
     let ours = |name: &HeaderName| {
@@ -111,9 +127,10 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, identity: Option<&HeaderN
     }
 }
 
-/// Whether two names are the same to somebody for whom `_` is `-`, as it is under CGI.
+/// Whether two names are the same to somebody for whom `_` is `-`, as it is under CGI: some servers take any other sign for it
+/// too.
 fn is_alike(one: &str, other: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
     one.len() == other.len() && one.bytes().zip(other.bytes()).all(|(one, other)| plain(one) == plain(other))
 }
 
@@ -230,17 +247,43 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_has_one_length_or_none() {
+        for (said, expected) in [
+            (&["5"][..], &["5"][..]),
+            (&["5", "5"], &["5"]),
+            (&["5, 5"], &["5"]),
+            (&["5", "5,5 "], &["5"]),
+            (&["5", "6"], &[]),
+            (&["5, 6"], &[]),
+            (&["+5"], &[]),
+            (&[""], &[]),
+            (&["5,"], &[]),
+            (&[], &[]),
+        ] {
+            let mut found = HeaderMap::new();
+            for length in said {
+                found.append(CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            merge_lengths(&mut found);
+            let found: Vec<_> = found.get_all(CONTENT_LENGTH).iter().collect();
+            assert_eq!(found, expected, "{said:?}");
+        }
+    }
+
+    #[test]
     fn nobody_else_speaks_for_us() {
         let identity = HeaderName::from_static("x-client-identity");
         let mut found = headers(&[
             ("forwarded", "for=1.2.3.4"),
             ("x-forwarded-for", "1.2.3.4"),
             ("x_forwarded_for", "1.2.3.4"),
+            ("x.forwarded.for", "1.2.3.4"),
             ("x-forwarded-prefix", "/admin"),
             ("x-real-ip", "1.2.3.4"),
             ("x-request-id", "1"),
             ("x-client-identity", "root"),
             ("x_client-identity", "root"),
+            ("x~client|identity", "root"),
             ("proxy", "http://1.2.3.4"),
             ("x_own", "1"),
         ]);

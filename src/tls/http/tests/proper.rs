@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use super::log::says;
 use super::recorder::Recorder;
 use super::{Setup, ok, rest, setup, start, statuses};
 
@@ -75,6 +76,37 @@ fn clients_are_told_shortly_what_is_wrong_and_nothing_of_what_is_behind() {
         let (status, answer) = answers(backends, path);
         assert_eq!(status, expected, "{answer}");
         assert!(answer.ends_with(&format!("\r\n\r\n{body}")) && !answer.contains("127.0.0.1"), "{answer}");
+    }
+}
+
+#[test]
+fn trailers_of_an_answer_come_through_but_for_those_of_one_hop() {
+    let (recorder, backends) = says(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Hop, X-Sum\r\n\r\n\
+          2\r\nok\r\n0\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Sum: 2\r\n\r\n",
+    );
+    let setup = start(|_| (), recorder, backends, false);
+    let asks = get("/a").replace("Host:", "TE: trailers\r\nConnection: TE\r\nHost:");
+    let (_, answer) = status(&setup, &asks);
+    assert!(answer.ends_with("\r\n2\r\nok\r\n0\r\nx-sum: 2\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn a_length_that_a_backend_says_twice_is_said_once() {
+    for (said, method, expected) in [
+        ("Content-Length: 2\r\nContent-Length: 2", "GET", Some("2")),
+        ("Content-Length: 2, 2", "GET", Some("2")),
+        ("Content-Length: 2, 2", "HEAD", Some("2")),
+        ("Content-Length: 2, 3", "HEAD", None),
+    ] {
+        let body = if method == "GET" { "ok" } else { "" };
+        let (recorder, backends) = says(format!("HTTP/1.1 200 OK\r\n{said}\r\n\r\n{body}").leak().as_bytes());
+        let setup = start(|_| (), recorder, backends, false);
+        let (_, answer) = status(&setup, &get("/a").replace("GET", method));
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(body), "{answer}");
+        let lengths: Vec<_> =
+            answer.lines().filter_map(|line| line.strip_prefix("content-length: ")).collect();
+        assert_eq!(lengths, expected.as_slice(), "{said} {method}: {answer}");
     }
 }
 
