@@ -4,7 +4,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
+
+use super::watch::LOOKS;
 
 /// So many requests a client may leave before they are answered, and half of all.
 const LEFT: u64 = 100;
@@ -182,6 +184,17 @@ impl Activity {
     /// Whether there is no request, nor the beginning of one.
     pub(super) fn is_idle(&self) -> bool {
         self.running.get() == 0 && self.head.get().is_none()
+    }
+
+    /// Waits until nothing came and nothing went for so long; it may last a quarter longer.
+    pub(super) async fn rests(&self, idle: Duration) {
+        let (mut before, mut looks) = (self.bytes(), 0);
+        while looks < LOOKS {
+            sleep(idle / LOOKS).await;
+            let now = self.bytes();
+            looks = if now == before { looks + 1 } else { 0 };
+            before = now;
+        }
     }
 
     /// Whether something takes too long.

@@ -22,7 +22,7 @@ use super::settings::Rules;
 use super::shared::{Shared, Slot};
 use super::stream::Stream;
 use crate::tls::buffers::Pool;
-use crate::tls::choice::{Backend, BackendEvent, Route};
+use crate::tls::choice::{Backend, BackendEvent, Route, Timeouts};
 use crate::tls::connection::LATE;
 use crate::tls::dial::dial;
 
@@ -293,7 +293,7 @@ impl Backends {
         let activity = Rc::new(Activity::new());
         let (route, backend) = (route.clone(), backend.clone());
         let open = Open { route, backend, activity: activity.clone() };
-        let patience = open.route.timeouts().connect;
+        let Timeouts { connect: patience, idle, .. } = open.route.timeouts();
         let stream = Stream::of_backend(socket, self.pool.clone(), activity.clone(), open);
         if rules.settings.backend_http2 {
             let shared = Shared::begin(stream, activity, patience).await.map_err(io::Error::other)?;
@@ -307,8 +307,15 @@ impl Backends {
         let (sender, mut connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
         let upgrade = Rc::new(RefCell::new(None::<oneshot::Sender<Upgraded>>));
         let wanted = upgrade.clone();
+        // Who waits for the head of an answer gives up by itself.
+        let idle = idle.max(rules.settings.answer_timeout * 2);
         spawn_local(async move {
-            let ended = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+            let ended = tokio::select! {
+                biased;
+                ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => ended,
+                // Where requests share the client's connection, it does not show there that one of them is silent.
+                () = activity.rests(idle) => return,
+            };
             let parts = connection.into_parts();
             if let (Ok(()), Some(wanted)) = (ended, wanted.take()) {
                 // Whoever asked for it may have left.

@@ -17,7 +17,7 @@ use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::Thread;
 use super::activity::Activity;
@@ -30,7 +30,7 @@ use super::refusal::{BACKEND, IDLE, LEFT};
 use super::running::{Running, malformed, told_of};
 use super::settings::Rules;
 use super::stream::Stream;
-use super::watch::{LOOKS, Order, Watch};
+use super::watch::{Order, Watch};
 use crate::tls::buffers::Pool;
 use crate::tls::channel::Channel;
 use crate::tls::choice::{Route, Secured};
@@ -290,7 +290,7 @@ impl Client {
         let failure = tokio::select! {
             biased;
             ended = passing => ended.err().map(|_| Failure::Truncated),
-            () = self.rests() => Some(Failure::Idle),
+            () = self.activity.rests(self.route.timeouts().idle) => Some(Failure::Idle),
         };
         // Whose the error was is seen by who is whole.
         let failure = match failure {
@@ -310,18 +310,6 @@ impl Client {
     fn malformed(&self, status: Option<StatusCode>, protocol: Version) {
         self.rules.counters.refuse();
         self.requests.iter().for_each(|requests| malformed(requests, status, protocol));
-    }
-
-    /// Waits until nothing came and nothing went for the time that a connection may be idle.
-    async fn rests(&self) {
-        let idle = self.route.timeouts().idle;
-        let (mut before, mut looks) = (self.activity.bytes(), 0);
-        while looks < LOOKS {
-            sleep(idle / LOOKS).await;
-            let now = self.activity.bytes();
-            looks = if now == before { looks + 1 } else { 0 };
-            before = now;
-        }
     }
 }
 

@@ -12,7 +12,7 @@ mod shared;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256 as GCM13;
@@ -40,6 +40,8 @@ struct To {
     late: AtomicUsize,
     /// Whether clients are passed on, with a PROXY header.
     passed_on: AtomicBool,
+    /// Milliseconds without a byte.
+    idle: AtomicU64,
     replaced: watch::Sender<bool>,
 }
 
@@ -60,7 +62,8 @@ impl Route for To {
     }
 
     fn timeouts(&self) -> Timeouts {
-        Timeouts { connect: Duration::from_secs(2), ..Timeouts::default() }
+        let idle = Duration::from_millis(self.idle.load(Ordering::Relaxed));
+        Timeouts { connect: Duration::from_secs(2), idle, ..Timeouts::default() }
     }
 
     fn replaced(&self) -> Option<watch::Receiver<bool>> {
@@ -121,7 +124,8 @@ fn start(
     let server = Arc::new(Server { resuming: full_only.clone(), full_only });
     let (late, passed_on, replaced) =
         (AtomicUsize::new(0), AtomicBool::new(false), watch::Sender::new(false));
-    let route = Arc::new(To { backends, rules: rules.clone(), late, passed_on, replaced });
+    let idle = AtomicU64::new(600_000);
+    let route = Arc::new(To { backends, rules: rules.clone(), late, passed_on, idle, replaced });
     let folder = Folder::new();
     let file = folder.path().join("access.log");
     let log = access_log::Settings { file, format: access_log::Format::Json };

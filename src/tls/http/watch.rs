@@ -9,7 +9,7 @@ use super::activity::{Activity, Limits, Overdue};
 use super::client::Client;
 use super::refusal::{CLIENT_TIME, IDLE, LEFT};
 
-/// Looks in the time that a head may take.
+/// Looks in the time that something may take.
 pub(super) const LOOKS: u32 = 4;
 
 /// What a connection is told by its watch.
