@@ -4,6 +4,8 @@ import os
 import re
 import time
 
+from lab import frame
+from lab.capture import Capture
 from lab.case import case
 from lab.tls import OTHER, WWW, certificate, curl, s_client, terminator
 from lab.wait import until
@@ -37,6 +39,22 @@ threads = [threading.Thread(target=ask, args=(at == 0,)) for at in range(4)]
 [thread.start() for thread in threads]
 [thread.join() for thread in threads]
 print(json.dumps([len(done), failed[:5], len(shown)]))
+"""
+
+# A client that says nothing behind its handshake: it ends properly, or waits and tells whether it got a ticket.
+TICKETS = """
+import socket, ssl, sys
+context = ssl.create_default_context()
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+connection = context.wrap_socket(socket.create_connection(("127.0.0.1", int(sys.argv[1]))), server_hostname="www.example.com")
+if sys.argv[2] == "close":
+    connection.unwrap()
+else:
+    connection.settimeout(1)
+    try:
+        connection.recv(1)
+    except TimeoutError:
+        print("ticket", connection.session.has_ticket)
 """
 
 
@@ -97,6 +115,20 @@ def tickets(net):
     assert "New, TLSv1.2" in first and "TLS session ticket:" not in first, first
     assert "New, TLSv1.2" in connect("-tls1_2", "-sess_in", session)
     assert a.status()["tls"]["web"]["resumed_handshakes"] == 2
+
+
+#   a client of Python ---- lo ---- aditd
+@case()
+def segments(net):
+    """Tickets wait a moment for what can go with them, the end goes with the last data; who says nothing has tickets too."""
+    a, _ = terminator(net)
+    lo = Capture(a.host, "lo")
+    a.host.run("python3", "-c", TICKETS, "443", "close")
+    # On this device a frame is seen as it leaves and as it comes.
+    seen = map(frame.parse_tcp, dict.fromkeys(lo.stop()))
+    sent = [(len(tcp.payload), tcp.ends) for tcp in seen if tcp and tcp.source_port == 443 and (tcp.payload or tcp.ends)]
+    assert [ends for length, ends in sent if length] == [False, True] and len(sent) == 2, f"(bytes, end) of segments: {sent}"
+    assert "ticket True" in a.host.run("python3", "-c", TICKETS, "443", "wait")
 
 
 #   requests on new connections and on one that stays ---- aditd, reloaded ---- backend

@@ -52,6 +52,24 @@ def parse_udp(frame, link=ETHERNET):
     return Udp(ip_text(source), from_port, ip_text(target), to_port, tos, packet[start + 8:start + length])
 
 
+@dataclass
+class Tcp:
+    """A segment of TCP. `ends` says whether it has FIN."""
+    source_port: int
+    target_port: int
+    ends: bool
+    payload: bytes
+
+
+def parse_tcp(frame):
+    """The segment of TCP over IPv4 in a frame, or None."""
+    packet = frame[ETHERNET:]
+    if frame[12:14] != b"\x08\0" or packet[9] != 6:
+        return None
+    tcp = packet[(packet[0] & 15) * 4:struct.unpack_from("!H", packet, 2)[0]]
+    return Tcp(*struct.unpack_from("!HH", tcp), bool(tcp[13] & 1), tcp[(tcp[12] >> 4) * 4:])
+
+
 def is_icmp_error(frame):
     """Whether it tells of trouble: unreachable, too big, time exceeded, parameter problem; in either family."""
     packet = frame[ETHERNET:]

@@ -251,7 +251,9 @@ async fn shake(
     loop {
         let advanced = handshake.advance(received, &mut answer);
         if !answer.is_empty() {
-            client.send_all(&answer).await.map_err(|_| Failure::Left)?;
+            // Tickets: nobody waits for them, and they may go with the first data.
+            let more = handshake.is_tls13() && matches!(advanced, Ok(true));
+            client.send_ahead(&answer, more).await.map_err(|_| Failure::Left)?;
             answer.clear();
         }
         if advanced.map_err(Failure::Handshake)? {

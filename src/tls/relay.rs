@@ -117,7 +117,7 @@ impl Relay {
                 buffer.set(0, length);
                 let mut cx = Context::from_waker(std::task::Waker::noop());
                 // If there is no room for it, the connection's end must do.
-                let _ = self.client.poll_send(&mut cx, buffer.rest());
+                let _ = self.client.poll_send(&mut cx, buffer.rest(), false);
             }
         }
         match failure {
@@ -190,7 +190,7 @@ impl Relay {
     fn poll_up(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         while !self.up.ended {
             if let Some(buffer) = &mut self.up.pending {
-                ready!(drain(buffer, &mut self.backend, cx)).map_err(|_| Failure::Backend)?;
+                ready!(drain(buffer, &mut self.backend, self.up.ending, cx)).map_err(|_| Failure::Backend)?;
                 (self.up.pending, self.moved) = (None, true);
             }
             if self.up.ending {
@@ -248,7 +248,7 @@ impl Relay {
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         while !self.down.ended {
             if let Some(buffer) = &mut self.down.pending {
-                ready!(drain(buffer, &mut self.client, cx)).map_err(|_| Failure::Truncated)?;
+                ready!(drain(buffer, &mut self.client, self.down.ending, cx)).map_err(|_| Failure::Truncated)?;
                 (self.down.pending, self.moved) = (None, true);
             }
             if self.down.ending {
@@ -312,10 +312,15 @@ impl Relay {
     }
 }
 
-/// Writes what is left of a buffer.
-fn drain(buffer: &mut Buffer, to: &mut Socket, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+/// Writes what is left of a buffer. If it is the last, the end of the stream goes with it in one segment.
+fn drain(
+    buffer: &mut Buffer,
+    to: &mut Socket,
+    last: bool,
+    cx: &mut Context<'_>,
+) -> Poll<std::io::Result<()>> {
     while !buffer.rest().is_empty() {
-        let sent = ready!(to.poll_send(cx, buffer.rest()))?;
+        let sent = ready!(to.poll_send(cx, buffer.rest(), last))?;
         buffer.sent(sent);
     }
     Poll::Ready(Ok(()))

@@ -155,15 +155,22 @@ impl Socket {
         }
     }
 
-    /// Writes as much as there is room for.
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// Writes as much as there is room for. If there is `more` to come, an end for example, the system may wait for it to send
+    /// both at once: for 200 ms at most.
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
+        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
         loop {
             if !self.writable {
                 ready!(self.stream.poll_ready(Interest::WRITABLE, cx))?;
                 self.stream.forget(Interest::WRITABLE);
                 self.writable = true;
             }
-            match send(&*self, bytes, SendFlags::NOSIGNAL) {
+            match send(&*self, bytes, flags) {
                 Ok(count) => {
                     self.writable = count == bytes.len();
                     return Poll::Ready(Ok(count));
@@ -176,9 +183,14 @@ impl Socket {
     }
 
     /// Writes all of it.
-    pub(super) async fn send_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    pub(super) async fn send_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.send_ahead(bytes, false).await
+    }
+
+    /// Writes all of it, perhaps together with what is sent next, as [`poll_send`](Self::poll_send) does.
+    pub(super) async fn send_ahead(&mut self, mut bytes: &[u8], more: bool) -> io::Result<()> {
         while !bytes.is_empty() {
-            let sent = std::future::poll_fn(|cx| self.poll_send(cx, bytes)).await?;
+            let sent = std::future::poll_fn(|cx| self.poll_send(cx, bytes, more)).await?;
             bytes = bytes.get(sent..).unwrap_or_default();
         }
         Ok(())

@@ -179,7 +179,7 @@ impl Stream {
             let mut buffer = self.pool.take(false);
             if let Some(length) = channel.complain(*error, buffer.room()) {
                 buffer.set(0, length);
-                let _ = self.socket.poll_send(cx, buffer.rest());
+                let _ = self.socket.poll_send(cx, buffer.rest(), false);
             }
         }
         io::Error::new(ErrorKind::InvalidData, failure)
@@ -192,7 +192,8 @@ impl Stream {
                 self.sealed = None;
                 break;
             }
-            match self.socket.poll_send(cx, buffer.rest()) {
+            // The end of the stream goes with the last of it, in one segment.
+            match self.socket.poll_send(cx, buffer.rest(), self.closed) {
                 Poll::Ready(Ok(sent)) => buffer.sent(sent),
                 Poll::Ready(Err(error)) => {
                     self.broken = true;
