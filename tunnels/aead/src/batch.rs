@@ -29,13 +29,10 @@ impl Span {
     #[inline]
     fn packet(&self, index: usize, arena: usize) -> Option<Packet> {
         let len = self.len.checked_sub(TAG)?;
+        let mut nonce = [0; 16];
+        *nonce.first_chunk_mut()? = self.nonce;
         let within = self.start.checked_add(self.len)? <= arena;
-        (within && len <= LONGEST && self.aad == 0).then_some(Packet {
-            index,
-            start: self.start,
-            len,
-            nonce: self.nonce,
-        })
+        (within && len <= LONGEST && self.aad == 0).then_some(Packet { index, start: self.start, len, nonce })
     }
 }
 
@@ -47,8 +44,9 @@ impl Key {
     /// is sent by mistake.
     pub fn seal_batch(&self, arena: &mut [u8], mut spans: impl Iterator<Item = Span> + Clone) {
         if let Some(wide) = self.wide() {
+            let mut chunk = Chunk::new(&spans);
             while spans.clone().nth(FEWEST - 1).is_some() {
-                let mut chunk = Chunk::next(&mut spans, arena.len());
+                chunk.take_from(&mut spans, arena.len());
                 wide.seal(arena, chunk.packets());
                 chunk.apart().for_each(|(_, span)| self.seal_one(arena, &span));
             }
@@ -66,8 +64,9 @@ impl Key {
     ) {
         let mut next = 0;
         if let Some(wide) = self.wide() {
+            let mut chunk = Chunk::new(&spans);
             while spans.clone().nth(FEWEST - 1).is_some() {
-                let mut chunk = Chunk::next(&mut spans, arena.len());
+                chunk.take_from(&mut spans, arena.len());
                 let mut verified = wide.open(arena, chunk.packets());
                 for (at, span) in chunk.apart() {
                     verified |= u16::from(self.open_one(arena, &span)) << at;
@@ -109,24 +108,31 @@ struct Chunk<Spans> {
 }
 
 impl<Spans: Iterator<Item = Span> + Clone> Chunk<Spans> {
-    /// The next of `spans`.
-    fn next(spans: &mut Spans, arena: usize) -> Self {
-        let packets = [Packet::default(); PACKETS];
-        let mut chunk = Self { spans: spans.clone(), count: 0, packets, together: 0, apart: 0 };
+    /// None yet.
+    #[inline]
+    fn new(spans: &Spans) -> Self {
+        Self { spans: spans.clone(), count: 0, packets: [Packet::default(); PACKETS], together: 0, apart: 0 }
+    }
+
+    /// The next of `spans`, in place of those before.
+    #[inline]
+    fn take_from(&mut self, spans: &mut Spans, arena: usize) {
+        self.spans = spans.clone();
+        let (mut count, mut together, mut apart) = (0, 0, 0);
         for span in spans.take(PACKETS) {
-            match chunk.packets.get_mut(chunk.together).zip(span.packet(chunk.count, arena)) {
+            match self.packets.get_mut(together).zip(span.packet(count, arena)) {
                 Some((place, packet)) => {
                     *place = packet;
-                    chunk.together += 1;
+                    together += 1;
                 }
-                None => chunk.apart |= 1 << chunk.count,
+                None => apart |= 1 << count,
             }
-            chunk.count += 1;
+            count += 1;
         }
-        if chunk.together < FEWEST {
-            (chunk.together, chunk.apart) = (0, u16::MAX);
+        if together < FEWEST {
+            (together, apart) = (0, u16::MAX);
         }
-        chunk
+        (self.count, self.together, self.apart) = (count, together, apart);
     }
 
     fn packets(&mut self) -> &mut [Packet] {

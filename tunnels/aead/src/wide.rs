@@ -53,8 +53,8 @@ pub(crate) struct Packet {
     pub(crate) start: usize,
     /// Bytes of text; the tag follows. At most [`LONGEST`].
     pub(crate) len: usize,
-    /// Its nonce.
-    pub(crate) nonce: [u8; 12],
+    /// Its nonce, and four zeros.
+    pub(crate) nonce: [u8; 16],
 }
 
 /// A key. That there is one shows that the processor has what is needed.

@@ -10,17 +10,13 @@ mod vector;
 use core::cmp::Reverse;
 use core::hint::black_box;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
-
 use super::{PACKETS, Packet, Wide};
 use crate::TAG;
+use stream::Lanes;
+use tags::TagKeys;
 use vector::WIDTH;
 
 const _: () = assert!(PACKETS == chacha::BLOCKS && PACKETS == 2 * poly::LANES, "lanes are for packets");
-
-/// For each packet the first 32 bytes of its key stream, the key of its tag: four arrays of 64 bits.
-#[derive(Zeroize, ZeroizeOnDrop)]
-struct TagKeys([[u64; PACKETS]; 4]);
 
 /// Whether this processor has the instructions.
 pub(super) fn is_there() -> bool {
@@ -47,9 +43,11 @@ pub(super) fn open(key: &Wide, arena: &mut [u8], packets: &mut [Packet]) -> u16 
 #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
 fn seal_some(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet]) {
     longest_first(packets);
-    let start = stream::start(key, packets);
-    stream::apply(key, arena, packets, &start);
-    for (packet, tag) in packets.iter().zip(tags::of(arena, packets, &start.keys)) {
+    let lanes = Lanes::new(packets);
+    let start = lanes.start(key);
+    let keys = TagKeys::new(&start.words, lanes.each);
+    stream::apply(key, arena, packets, &lanes, &start.next);
+    for (packet, tag) in packets.iter().zip(tags::of(arena, packets, &keys)) {
         if let Some(place) = packet.tag(arena) {
             *place = tag;
         }
@@ -59,9 +57,11 @@ fn seal_some(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
 fn open_some(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet]) -> u16 {
     longest_first(packets);
-    let start = stream::start(key, packets);
+    let lanes = Lanes::new(packets);
+    let start = lanes.start(key);
+    let keys = TagKeys::new(&start.words, lanes.each);
     let mut authentic = 0;
-    let tags = tags::of(arena, packets, &start.keys);
+    let tags = tags::of(arena, packets, &keys);
     for (packet, tag) in packets.iter_mut().zip(tags) {
         let is_right = packet.tag(arena).is_some_and(|claimed| {
             // Two registers, combined before anything is known of either: nothing to leave early from.
@@ -72,7 +72,7 @@ fn open_some(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet]) -> u16 {
             packet.len = 0;
         }
     }
-    stream::apply(key, arena, packets, &start);
+    stream::apply(key, arena, packets, &lanes, &start.next);
     authentic
 }
 

@@ -1,9 +1,9 @@
 //! ChaCha20 (RFC 8439, section 2.3): sixteen blocks at a time, one in each 32-bit lane.
 
 use core::arch::x86_64::{
-    __m512i, _mm512_add_epi32, _mm512_rol_epi32, _mm512_set1_epi32, _mm512_shuffle_i32x4,
-    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
-    _mm512_xor_si512,
+    __m512i, _mm512_add_epi32, _mm512_rol_epi32, _mm512_set1_epi32, _mm512_setzero_si512,
+    _mm512_shuffle_i32x4, _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
 /// Blocks in a vector.
@@ -12,7 +12,7 @@ pub(super) const BLOCKS: usize = 16;
 /// "expand 32-byte k".
 const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
-type State = [__m512i; BLOCKS];
+pub(super) type State = [__m512i; BLOCKS];
 
 /// Four quarter rounds (section 2.1) of each of several states. They go step by step, for what follows a step in its own
 /// quarter round has to wait for it.
@@ -87,6 +87,27 @@ pub(super) fn blocks(key: &[u32; 8], counter: __m512i, nonce: &[__m512i; 3]) -> 
     finish(state, &before)
 }
 
+/// The first eight words of sixteen blocks, vector `i` with word `i` of every lane, and the key stream of sixteen others.
+pub(super) struct Start {
+    pub(super) words: [__m512i; 8],
+    pub(super) next: State,
+}
+
+/// As [`blocks_twice`]; of the first blocks no more than the keys of tags is wanted.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn start(key: &[u32; 8], counters: [__m512i; 2], nonce: &[__m512i; 3]) -> Start {
+    let [first, second] = counters;
+    let (before_a, before_b) = (initial(key, first, nonce), initial(key, second, nonce));
+    let (mut a, mut b) = (before_a, before_b);
+    twenty_rounds!(a b);
+    let mut words = [_mm512_setzero_si512(); 8];
+    for ((word, after), before) in words.iter_mut().zip(a).zip(before_a) {
+        *word = _mm512_add_epi32(after, before);
+    }
+    Start { words, next: finish(b, &before_b) }
+}
+
 /// As [`blocks`], with two counters.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -127,7 +148,7 @@ fn transpose(rows: State) -> State {
 /// Within each 128-bit quarter, transposes 4 by 4 words.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transpose_within(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> [__m512i; 4] {
+pub(super) fn transpose_within(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> [__m512i; 4] {
     let (ab, ab_high) = (_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let (cd, cd_high) = (_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     [

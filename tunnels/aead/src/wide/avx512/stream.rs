@@ -1,43 +1,22 @@
 //! Key streams, and how their blocks are shared out among packets.
 
 use core::arch::x86_64::{
-    __m512i, _mm512_add_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_xor_si512,
+    __m512i, _mm512_add_epi32, _mm512_and_si512, _mm512_or_si512, _mm512_permutexvar_epi32,
+    _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_srli_epi32,
+    _mm512_srlv_epi32, _mm512_xor_si512,
 };
 
-use super::chacha::{self, BLOCKS};
+use super::chacha::{self, BLOCKS, State, transpose_within};
 use super::vector::{self, WIDTH};
-use super::{PACKETS, Packet, TagKeys, longest_first};
+use super::{PACKETS, Packet, longest_first};
 
-/// What is computed before anything is changed.
-pub(super) struct Start {
-    lanes: Lanes,
-    pub(super) keys: TagKeys,
-    /// The key stream of blocks from 1 on, as many of each packet as it has lanes.
-    next: [__m512i; BLOCKS],
-}
-
-/// The key stream of every packet's block 0 and of its next blocks.
+/// XORs the texts with their key streams, from block 1 on. `next` has the first blocks, as many of each packet as it has lanes.
+/// The packets are those of `lanes`, some emptied.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn start(key: &[u32; 8], packets: &[Packet]) -> Start {
-    let lanes = Lanes::new(packets);
-    let counters = [_mm512_setzero_si512(), lanes.counters];
-    let [zeroth, next] = chacha::blocks_twice(key, counters, &lanes.nonces);
-    let mut keys = TagKeys([[0; PACKETS]; 4]);
-    let [a, b, c, d] = &mut keys.0;
-    let keys_of = a.iter_mut().zip(b).zip(c).zip(d);
-    for ((((a, b), c), d), stream) in keys_of.zip(zeroth.iter().step_by(lanes.each)) {
-        [*a, *b, *c, *d, ..] = vector::to_quads(*stream);
-    }
-    Start { lanes, keys, next }
-}
-
-/// XORs the texts with their key streams, from block 1 on. The packets are those of `start`, some emptied.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn apply(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet], start: &Start) {
-    let mut done = start.lanes.each;
-    xor(arena, packets, 0, done, &start.next, &[]);
+pub(super) fn apply(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet], lanes: &Lanes, next: &State) {
+    let mut done = lanes.each;
+    xor(arena, packets, 0, done, [next, &[]]);
     longest_first(packets);
     loop {
         let count = packets.iter().take_while(|packet| packet.blocks() > done).count();
@@ -52,11 +31,11 @@ pub(super) fn apply(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet], st
             if until - done > each {
                 let counters = [after(done), after(done + each)];
                 let [first, second] = chacha::blocks_twice(key, counters, &lanes.nonces);
-                xor(arena, packets, done, each, &first, &second);
+                xor(arena, packets, done, each, [&first, &second]);
                 done += 2 * each;
             } else {
                 let first = chacha::blocks(key, after(done), &lanes.nonces);
-                xor(arena, packets, done, each, &first, &[]);
+                xor(arena, packets, done, each, [&first, &[]]);
                 done += each;
             }
         }
@@ -65,64 +44,82 @@ pub(super) fn apply(key: &[u32; 8], arena: &mut [u8], packets: &mut [Packet], st
 
 /// How the lanes of ChaCha20 are shared out among packets: the first packet has the first lanes, for blocks that follow one
 /// another.
-struct Lanes {
-    /// How many each packet has.
-    each: usize,
+pub(super) struct Lanes {
+    /// How many each packet has; a power of two.
+    pub(super) each: usize,
     /// The nonces.
-    nonces: [__m512i; 3],
+    pub(super) nonces: [__m512i; 3],
     /// The counters of a text's first blocks.
-    counters: __m512i,
+    pub(super) counters: __m512i,
 }
 
 impl Lanes {
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(packets: &[Packet]) -> Self {
+    pub(super) fn new(packets: &[Packet]) -> Self {
         let each = BLOCKS / packets.len().next_power_of_two().min(BLOCKS);
-        let (mut nonces, mut counters) = ([[0; BLOCKS]; 3], [0; BLOCKS]);
-        let [a, b, c] = &mut nonces;
-        for (lane, counter) in counters.iter_mut().enumerate() {
-            // Both are divisions by a power of two, but the compiler does not know.
-            *counter = 1 + (lane & (each - 1)) as u32;
-            let nonce = packets.get(lane >> each.trailing_zeros()).map_or([0; 12], |packet| packet.nonce);
-            let (words, _) = nonce.as_chunks();
-            for (array, word) in [&mut *a, &mut *b, &mut *c].into_iter().zip(words) {
-                if let Some(place) = array.get_mut(lane) {
-                    *place = u32::from_le_bytes(*word);
-                }
-            }
+        let mut nonces = [[0; 16]; PACKETS];
+        for (place, packet) in nonces.iter_mut().zip(packets) {
+            *place = packet.nonce;
         }
+        let mut rows = [_mm512_setzero_si512(); 4];
+        for (row, nonces) in rows.iter_mut().zip(nonces.as_flattened().as_chunks().0) {
+            *row = vector::load(nonces);
+        }
+        let [a, b, c, d] = rows;
+        let [a, b, c, _] = transpose_within(a, b, c, d);
+        // The words of packet 4 i + j are in lane i + 4 j now.
+        let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        let packet = _mm512_srlv_epi32(lane, _mm512_set1_epi32(each.trailing_zeros() as i32));
+        let from = _mm512_or_si512(_mm512_srli_epi32::<2>(packet), _mm512_slli_epi32::<2>(packet));
+        let within = _mm512_and_si512(lane, _mm512_set1_epi32(each as i32 - 1));
         Self {
             each,
-            nonces: [vector::words(a), vector::words(b), vector::words(c)],
-            counters: vector::words(&counters),
+            nonces: [
+                _mm512_permutexvar_epi32(from, a),
+                _mm512_permutexvar_epi32(from, b),
+                _mm512_permutexvar_epi32(from, c),
+            ],
+            counters: _mm512_add_epi32(within, _mm512_set1_epi32(1)),
+        }
+    }
+
+    /// What is computed before anything is changed: of every packet the key of its tag, and as many blocks as it has lanes.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn start(&self, key: &[u32; 8]) -> chacha::Start {
+        chacha::start(key, [_mm512_setzero_si512(), self.counters], &self.nonces)
+    }
+}
+
+/// XORs the blocks of every text from block `done` on with the key streams of its lanes: `each` of the first, then as many of
+/// the second.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+fn xor(arena: &mut [u8], packets: &[Packet], done: usize, each: usize, streams: [&[__m512i]; 2]) {
+    let [mut first, mut second] = streams;
+    for packet in packets {
+        let (these, those);
+        (these, first) = first.split_at_checked(each).unwrap_or_default();
+        (those, second) = second.split_at_checked(each).unwrap_or_default();
+        if let Some(text) = packet.text_mut(arena).get_mut(done * WIDTH..) {
+            xor_text(xor_text(text, these), those);
         }
     }
 }
 
-/// XORs the blocks of every text from block `done` on with the key streams of its lanes: `each` of `first`, then as many of
-/// `second`.
+/// XORs the beginning of a text with a key stream. What is left of the text comes back.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-fn xor(
-    arena: &mut [u8],
-    packets: &[Packet],
-    done: usize,
-    each: usize,
-    first: &[__m512i],
-    second: &[__m512i],
-) {
-    for (at, packet) in packets.iter().enumerate() {
-        let Some(text) = packet.text_mut(arena).get_mut(done * WIDTH..) else { continue };
-        let (blocks, rest) = text.as_chunks_mut::<WIDTH>();
-        let lanes = at * each..(at + 1) * each;
-        let (first, second) = (first.get(lanes.clone()), second.get(lanes));
-        let mut streams = first.unwrap_or_default().iter().chain(second.unwrap_or_default());
-        for (block, stream) in blocks.iter_mut().zip(&mut streams) {
+fn xor_text<'a>(mut text: &'a mut [u8], streams: &[__m512i]) -> &'a mut [u8] {
+    for stream in streams {
+        let (these, rest) = text.split_at_mut(text.len().min(WIDTH));
+        if let Some(block) = these.first_chunk_mut() {
             vector::store(_mm512_xor_si512(vector::load(block), *stream), block);
+        } else if !these.is_empty() {
+            vector::store_part(_mm512_xor_si512(vector::load_part(these), *stream), these);
         }
-        if let Some(stream) = streams.next().filter(|_| !rest.is_empty()) {
-            vector::store_part(_mm512_xor_si512(vector::load_part(rest), *stream), rest);
-        }
+        text = rest;
     }
+    text
 }

@@ -1,113 +1,153 @@
 //! The tags of many ciphertexts (RFC 8439, section 2.8), without additional data.
 
-use core::arch::x86_64::{__m512i, _mm512_cmplt_epu64_mask, _mm512_set1_epi64, _mm512_setzero_si512};
+use core::arch::x86_64::{
+    __m512i, _mm512_add_epi64, _mm512_cmplt_epu64_mask, _mm512_or_si512, _mm512_permutex2var_epi32,
+    _mm512_permutex2var_epi64, _mm512_set1_epi64, _mm512_setr_epi64, _mm512_setzero_si512, _mm512_slli_epi64,
+    _mm512_sllv_epi64,
+};
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::poly::{self, Sums};
+use super::poly::{self, Number, Sums};
 use super::vector::{self, WIDTH};
-use super::{PACKETS, Packet, TagKeys};
+use super::{PACKETS, Packet};
 use crate::TAG;
+
+/// For each packet the first 32 bytes of its key stream: of a group the two halves of `r`, then those of the number that is
+/// added in the end.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(super) struct TagKeys([[Number; 2]; 2]);
+
+impl TagKeys {
+    /// From the words of blocks 0. A packet has `each` lanes; what is made of lanes without a packet is not used.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn new(words: &[__m512i; 8], each: usize) -> Self {
+        let mut keys = [[[_mm512_setzero_si512(); 2]; 2]; 2];
+        let shift = _mm512_set1_epi64(each.trailing_zeros().into());
+        let mut packet = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+        for group in &mut keys {
+            // The low half of 64 bits is from the lane of an even word, the high half from that of the next.
+            let lane = _mm512_sllv_epi64(packet, shift);
+            let odd = _mm512_slli_epi64::<32>(_mm512_or_si512(lane, _mm512_set1_epi64(PACKETS as i64)));
+            let from = _mm512_or_si512(lane, odd);
+            for (half, [even, odd]) in group.as_flattened_mut().iter_mut().zip(words.as_chunks().0) {
+                *half = _mm512_permutex2var_epi32(*even, from, *odd);
+            }
+            packet = _mm512_add_epi64(packet, _mm512_set1_epi64(poly::LANES as i64));
+        }
+        Self(keys)
+    }
+}
 
 /// The tags of ciphertexts. The packets are in order, the longest first.
 #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
 pub(super) fn of(arena: &[u8], packets: &[Packet], keys: &TagKeys) -> [[u8; TAG]; PACKETS] {
-    let mut tags = [[0; TAG]; PACKETS];
+    let TagKeys([first_keys, second_keys]) = keys;
     let (first, second) = packets.split_at_checked(poly::LANES).unwrap_or((packets, &[]));
-    let mut groups = [Group::new(arena, first, keys, 0), Group::new(arena, second, keys, 1)];
-    let [long, short] = &mut groups;
-    let together = if second.is_empty() { 0 } else { long.whole.min(short.whole) };
-    for step in 0..together {
-        let (a, b) = (long.blocks(step), short.blocks(step));
-        for (a, b) in a.into_iter().zip(b) {
-            long.sums.block(a);
-            short.sums.block(b);
+    let mut long = Group::new(arena, first, first_keys);
+    let mut tags = [[0; TAG]; PACKETS];
+    let (first_tags, second_tags) = tags.split_at_mut(poly::LANES);
+    if second.is_empty() {
+        long.take_from(0);
+    } else {
+        let mut short = Group::new(arena, second, second_keys);
+        let mut step = 0;
+        while let Some((a, b)) = long.rows(step).zip(short.rows(step)) {
+            for (a, b) in poly::blocks(a).into_iter().zip(poly::blocks(b)) {
+                long.sums.block(a);
+                short.sums.block(b);
+            }
+            step += 1;
         }
+        long.take_from(step);
+        short.take_from(step);
+        short.emit(second_tags);
     }
-    long.take_from(together);
-    if !second.is_empty() {
-        short.take_from(together);
-    }
-    for (group, tags) in groups.into_iter().zip(tags.chunks_exact_mut(poly::LANES)) {
-        let [low, high] = group.sums.tags();
-        for ((tag, low), high) in tags.iter_mut().zip(vector::to_quads(low)).zip(vector::to_quads(high)) {
-            *tag = (u128::from(high) << 64 | u128::from(low)).to_le_bytes();
-        }
-    }
+    long.emit(first_tags);
     tags
 }
 
 /// Eight texts of which the tags are computed together.
 struct Group<'a> {
     texts: [&'a [u8]; poly::LANES],
-    /// Vectors of which every text has all bytes.
-    whole: usize,
+    /// Of every text as many vectors as all of them have whole.
+    whole: [&'a [[u8; WIDTH]]; poly::LANES],
     /// The lengths of the texts.
     lens: __m512i,
     sums: Sums,
 }
 
 impl<'a> Group<'a> {
-    /// The group that begins with packet `number * LANES`. A lane without a packet has the first one's
-    /// text; its tag is not used.
+    /// The group of some packets. A lane without a packet has the first one's text; its tag is not used.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn new(arena: &'a [u8], packets: &[Packet], keys: &TagKeys, number: usize) -> Self {
-        let mut texts: [&[u8]; poly::LANES] =
-            [packets.first().map_or(&[], |packet| packet.text(arena)); poly::LANES];
-        let mut lens = [0; poly::LANES];
-        let whole = packets.last().map_or(0, |packet| packet.len / WIDTH);
-        for ((text, len), packet) in texts.iter_mut().zip(&mut lens).zip(packets) {
+    fn new(arena: &'a [u8], packets: &[Packet], keys: &[Number; 2]) -> Self {
+        let first: &[u8] = packets.first().map_or(&[], |packet| packet.text(arena));
+        let count = packets.last().map_or(0, |packet| packet.len / WIDTH);
+        let (mut texts, mut lens) = ([first; poly::LANES], [0; poly::LANES]);
+        let mut whole = [first.as_chunks().0.get(..count).unwrap_or_default(); poly::LANES];
+        for (((text, whole), len), packet) in texts.iter_mut().zip(&mut whole).zip(&mut lens).zip(packets) {
             *text = packet.text(arena);
+            *whole = text.as_chunks().0.get(..count).unwrap_or_default();
             *len = text.len() as u64;
         }
-        let mut quads = [[0; poly::LANES]; 4];
-        for (quads, all) in quads.iter_mut().zip(&keys.0) {
-            if let Some(these) = all.as_chunks().0.get(number) {
-                *quads = *these;
-            }
-        }
-        let [r_low, r_high, pad_low, pad_high] = &quads;
-        let r = [vector::quads(r_low), vector::quads(r_high)];
-        let pad = [vector::quads(pad_low), vector::quads(pad_high)];
-        quads.zeroize();
+        let [r, pad] = *keys;
         Self { texts, whole, lens: vector::quads(&lens), sums: Sums::new(r, pad) }
     }
 
-    /// The blocks of vector `step` of every text, all of which have it whole.
+    /// Vector `step` of every text, if all of them have it whole.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn blocks(&self, step: usize) -> [poly::Number; poly::BLOCKS] {
-        let mut rows = [_mm512_setzero_si512(); poly::LANES];
-        for (row, text) in rows.iter_mut().zip(self.texts) {
-            if let Some(bytes) = text.as_chunks().0.get(step) {
-                *row = vector::load(bytes);
-            }
-        }
-        poly::blocks(rows)
+    fn rows(&self, step: usize) -> Option<[__m512i; poly::LANES]> {
+        let [a, b, c, d, e, f, g, h] = self.whole;
+        Some([
+            vector::load(a.get(step)?),
+            vector::load(b.get(step)?),
+            vector::load(c.get(step)?),
+            vector::load(d.get(step)?),
+            vector::load(e.get(step)?),
+            vector::load(f.get(step)?),
+            vector::load(g.get(step)?),
+            vector::load(h.get(step)?),
+        ])
     }
 
     /// Takes everything from vector `step` on, and the block that tells the lengths (section 2.8).
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
-    fn take_from(&mut self, step: usize) {
-        for step in step..self.whole {
-            for block in self.blocks(step) {
+    fn take_from(&mut self, mut step: usize) {
+        while let Some(rows) = self.rows(step) {
+            for block in poly::blocks(rows) {
                 self.sums.block(block);
             }
+            step += 1;
         }
         let longest = self.texts.iter().map(|text| text.len()).max().unwrap_or(0);
-        for start in (self.whole * WIDTH..longest).step_by(WIDTH) {
+        for start in (step * WIDTH..longest).step_by(WIDTH) {
             let mut rows = [_mm512_setzero_si512(); poly::LANES];
             for (row, text) in rows.iter_mut().zip(self.texts) {
                 let rest = text.get(start..).unwrap_or_default();
                 *row = vector::load_part(rest.get(..WIDTH).unwrap_or(rest));
             }
-            for (at, block) in poly::blocks(rows).into_iter().enumerate() {
-                let begins = _mm512_set1_epi64((start + at * poly::BLOCK) as i64);
+            let begins = (start..longest).step_by(poly::BLOCK);
+            for (begins, block) in begins.zip(poly::blocks(rows)) {
+                let begins = _mm512_set1_epi64(begins as i64);
                 self.sums.block_of(_mm512_cmplt_epu64_mask(begins, self.lens), block);
             }
         }
         self.sums.block([_mm512_setzero_si512(), self.lens]);
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn emit(self, tags: &mut [[u8; TAG]]) {
+        let [low, high] = self.sums.tags();
+        let first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+        let second = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+        let halves = [first, second];
+        for (place, from) in tags.as_flattened_mut().as_chunks_mut().0.iter_mut().zip(halves) {
+            vector::store(_mm512_permutex2var_epi64(low, from, high), place);
+        }
     }
 }

@@ -44,23 +44,7 @@ pub(super) fn store_part(vector: __m512i, bytes: &mut [u8]) {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn words(words: &[u32; 16]) -> __m512i {
-    // SAFETY: the array has the 64 bytes that are read; no alignment is asked for.
-    unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
 pub(super) fn quads(quads: &[u64; 8]) -> __m512i {
     // SAFETY: the array has the 64 bytes that are read; no alignment is asked for.
     unsafe { _mm512_loadu_si512(quads.as_ptr().cast()) }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn to_quads(vector: __m512i) -> [u64; 8] {
-    let mut quads = [0; 8];
-    // SAFETY: the array has the 64 bytes that are written; no alignment is asked for.
-    unsafe { _mm512_storeu_si512(quads.as_mut_ptr().cast(), vector) }
-    quads
 }
