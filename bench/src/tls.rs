@@ -194,6 +194,8 @@ pub fn requests(
 /// Asks once, and reads the answer to its end: bytes of its body.
 async fn answer(stream: &mut TlsStream<TcpStream>, request: &[u8], buffer: &mut [u8]) -> Result<usize> {
     stream.write_all(request).await?;
+    // What the task's budget did not allow for waits in a buffer.
+    stream.flush().await?;
     let (mut have, mut whole) = (0, None);
     loop {
         // Once the length is known, what comes is only counted.
