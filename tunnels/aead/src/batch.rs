@@ -43,9 +43,9 @@ impl Key {
     /// than a tag, whatever lies inside the arena is overwritten with zeros, so that no plaintext
     /// is sent by mistake.
     pub fn seal_batch(&self, arena: &mut [u8], mut spans: impl Iterator<Item = Span> + Clone) {
-        if let Some(wide) = self.wide() {
+        if let Some(wide) = self.wide().filter(|_| enough(&spans)) {
             let mut chunk = Chunk::new(&spans);
-            while spans.clone().nth(FEWEST - 1).is_some() {
+            while enough(&spans) {
                 chunk.take_from(&mut spans, arena.len());
                 wide.seal(arena, chunk.packets());
                 chunk.apart().for_each(|(_, span)| self.seal_one(arena, &span));
@@ -63,9 +63,9 @@ impl Key {
         mut verdict: impl FnMut(usize, bool),
     ) {
         let mut next = 0;
-        if let Some(wide) = self.wide() {
+        if let Some(wide) = self.wide().filter(|_| enough(&spans)) {
             let mut chunk = Chunk::new(&spans);
-            while spans.clone().nth(FEWEST - 1).is_some() {
+            while enough(&spans) {
                 chunk.take_from(&mut spans, arena.len());
                 let mut verified = wide.open(arena, chunk.packets());
                 for (at, span) in chunk.apart() {
@@ -94,6 +94,12 @@ impl Key {
     fn open_one(&self, arena: &mut [u8], span: &Span) -> bool {
         span.split(arena).is_some_and(|(aad, data)| self.open(span.nonce, aad, data).is_ok())
     }
+}
+
+/// Whether there are as many as the wide cipher is for.
+#[inline]
+fn enough(spans: &(impl Iterator<Item = Span> + Clone)) -> bool {
+    spans.clone().nth(FEWEST - 1).is_some()
 }
 
 /// Spans that follow one another, as many as the wide cipher works on at once.

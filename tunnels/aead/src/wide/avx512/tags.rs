@@ -71,46 +71,45 @@ pub(super) fn of(arena: &[u8], packets: &[Packet], keys: &TagKeys) -> [[u8; TAG]
 /// Eight texts of which the tags are computed together.
 struct Group<'a> {
     texts: [&'a [u8]; poly::LANES],
-    /// Of every text as many vectors as all of them have whole.
-    whole: [&'a [[u8; WIDTH]]; poly::LANES],
     /// The lengths of the texts.
     lens: __m512i,
     sums: Sums,
 }
 
+/// The texts of some packets; where there is no packet, that of the first.
+///
+/// It stays a function of its own: where the vectors are, the compiler would gather starts and lengths, which takes longer.
+#[inline(never)]
+fn texts<'a>(arena: &'a [u8], packets: &[Packet]) -> [&'a [u8]; poly::LANES] {
+    let first: &[u8] = packets.first().map_or(&[], |packet| packet.text(arena));
+    let mut texts = [first; poly::LANES];
+    for (text, packet) in texts.iter_mut().zip(packets) {
+        *text = packet.text(arena);
+    }
+    texts
+}
+
 impl<'a> Group<'a> {
-    /// The group of some packets. A lane without a packet has the first one's text; its tag is not used.
+    /// The group of some packets. The tag of a lane without a packet is not used.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn new(arena: &'a [u8], packets: &[Packet], keys: &[Number; 2]) -> Self {
-        let first: &[u8] = packets.first().map_or(&[], |packet| packet.text(arena));
-        let count = packets.last().map_or(0, |packet| packet.len / WIDTH);
-        let (mut texts, mut lens) = ([first; poly::LANES], [0; poly::LANES]);
-        let mut whole = [first.as_chunks().0.get(..count).unwrap_or_default(); poly::LANES];
-        for (((text, whole), len), packet) in texts.iter_mut().zip(&mut whole).zip(&mut lens).zip(packets) {
-            *text = packet.text(arena);
-            *whole = text.as_chunks().0.get(..count).unwrap_or_default();
+        let texts = texts(arena, packets);
+        let mut lens = [0; poly::LANES];
+        for (len, text) in lens.iter_mut().zip(texts) {
             *len = text.len() as u64;
         }
         let [r, pad] = *keys;
-        Self { texts, whole, lens: vector::quads(&lens), sums: Sums::new(r, pad) }
+        Self { texts, lens: vector::quads(&lens), sums: Sums::new(r, pad) }
     }
 
     /// Vector `step` of every text, if all of them have it whole.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn rows(&self, step: usize) -> Option<[__m512i; poly::LANES]> {
-        let [a, b, c, d, e, f, g, h] = self.whole;
-        Some([
-            vector::load(a.get(step)?),
-            vector::load(b.get(step)?),
-            vector::load(c.get(step)?),
-            vector::load(d.get(step)?),
-            vector::load(e.get(step)?),
-            vector::load(f.get(step)?),
-            vector::load(g.get(step)?),
-            vector::load(h.get(step)?),
-        ])
+        let [a, b, c, d, e, f, g, h] = self.texts;
+        let row = |text: &[u8]| Some(vector::load(text.as_chunks().0.get(step)?));
+        Some([row(a)?, row(b)?, row(c)?, row(d)?, row(e)?, row(f)?, row(g)?, row(h)?])
     }
 
     /// Takes everything from vector `step` on, and the block that tells the lengths (section 2.8).
