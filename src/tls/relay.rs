@@ -248,7 +248,8 @@ impl Relay {
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         while !self.down.ended {
             if let Some(buffer) = &mut self.down.pending {
-                ready!(drain(buffer, &mut self.client, self.down.ending, cx)).map_err(|_| Failure::Truncated)?;
+                ready!(drain(buffer, &mut self.client, self.down.ending, cx))
+                    .map_err(|_| Failure::Truncated)?;
                 (self.down.pending, self.moved) = (None, true);
             }
             if self.down.ending {

@@ -187,7 +187,33 @@ impl Client {
         }
     }
 
+    /// Waits until something comes: hyper takes a buffer at once, and who connects ahead of time needs none.
+    ///
+    /// # Errors
+    /// It ended before that; why, if it should not have.
+    async fn rests(&self, mut stream: Stream, watch: &mut Watch) -> Result<Stream, Option<Failure>> {
+        loop {
+            tokio::select! {
+                biased;
+                // Who goes without saying so is like many.
+                came = poll_fn(|cx| stream.poll_fill(cx)) => return came.map(|()| stream).map_err(|_| None),
+                order = watch.next() => match order {
+                    Order::Last => self.parting.set(true),
+                    Order::End => {
+                        stream.finish(PARTING).await;
+                        return Err(None);
+                    }
+                    Order::Break => return Err(Some(Failure::Idle)),
+                },
+            }
+        }
+    }
+
     async fn http1(self: &Rc<Self>, stream: Stream, watch: &mut Watch) -> Option<Failure> {
+        let stream = match self.rests(stream, watch).await {
+            Ok(stream) => stream,
+            Err(failure) => return failure,
+        };
         let settings = &self.rules.settings;
         let most = settings.header_bytes as usize;
         let mut connection = http1::Builder::new()

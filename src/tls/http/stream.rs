@@ -132,7 +132,7 @@ impl Stream {
     }
 
     /// Fills `opened`, unless all came.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let filled = self.poll_open(cx);
         self.broken |= matches!(filled, Poll::Ready(Err(_)));
         filled

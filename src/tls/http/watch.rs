@@ -1,6 +1,7 @@
 //! Looks at a client's connection from time to time, and says when it is to end.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -64,9 +65,18 @@ impl Watch {
         Self { activity, limits, draining, replaced: client.route.replaced(), told: false }
     }
 
+    /// Until then nothing can take too long by more than a look. Who rests is looked at less often: what begins meanwhile has its
+    /// time before it.
+    fn next_look(&self) -> Duration {
+        let Limits { head, idle, stalled, .. } = self.limits;
+        let often = head / LOOKS;
+        if self.activity.is_idle() { head.min(stalled).min(idle / LOOKS).max(often) } else { often }
+    }
+
     /// Waits for what it is told next.
     pub(super) async fn next(&mut self) -> Order {
         loop {
+            let look = self.next_look();
             tokio::select! {
                 biased;
                 order = ends(&mut self.draining, self.replaced.as_mut()), if !self.told => {
@@ -79,7 +89,7 @@ impl Watch {
                     self.activity.give_up(LEFT);
                     return Order::Break;
                 }
-                () = sleep(self.limits.head / LOOKS) => match self.activity.overdue(&self.limits, Instant::now()) {
+                () = sleep(look) => match self.activity.overdue(&self.limits, Instant::now()) {
                     None => {}
                     Some(Overdue::Idle) => return Order::End,
                     Some(Overdue::Held) => {
@@ -88,6 +98,34 @@ impl Watch {
                     }
                 },
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_rests_is_looked_at_less_often_but_as_soon_as_anything_could_take_too_long() {
+        let (_ends, draining) = watch::channel(None);
+        let seconds = Duration::from_secs;
+        for (head, idle, stalled, busy, rests) in [
+            (12, 75, 30, 3, 12),
+            (12, 8, 30, 3, 3),
+            (12, 40, 30, 3, 10),
+            (12, 75, 4, 3, 4),
+            (120, 600, 60, 30, 60),
+        ] {
+            let (head, idle, stalled) = (seconds(head), seconds(idle), seconds(stalled));
+            let limits = Limits { head, idle, stalled, silent: seconds(600) };
+            let activity = Rc::new(Activity::new());
+            let watch = Watch { activity, limits, draining: draining.clone(), replaced: None, told: false };
+            assert_eq!(watch.next_look(), seconds(rests), "{limits:?}");
+            watch.activity.receive(1);
+            assert_eq!(watch.next_look(), seconds(busy), "{limits:?}, a head that began");
+            watch.activity.begin();
+            assert_eq!(watch.next_look(), seconds(busy), "{limits:?}, a request");
         }
     }
 }
