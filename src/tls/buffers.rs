@@ -73,7 +73,7 @@ impl Buffer {
 
     /// So much of it went.
     pub(super) fn sent(&mut self, count: usize) {
-        self.start = (self.start + count).min(self.end);
+        self.start = self.start.saturating_add(count).min(self.end);
     }
 }
 

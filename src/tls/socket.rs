@@ -87,13 +87,17 @@ impl Socket {
     /// # Errors
     /// What the system says; `EAGAIN` if its queue is full.
     pub(super) async fn connect_unix(path: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(path).await?;
-        Ok(Self { stream: Stream::Unix(stream), readable: false, writable: true, near: None })
+        Ok(Self::unix(UnixStream::connect(path).await?))
     }
 
     /// One end of a pair behind which there is TLS.
     pub(super) fn behind(stream: UnixStream, near: Near) -> Self {
-        Self { stream: Stream::Unix(stream), readable: false, writable: true, near: Some(near) }
+        Self { near: Some(near), ..Self::unix(stream) }
+    }
+
+    /// A connected unix socket.
+    pub(super) fn unix(stream: UnixStream) -> Self {
+        Self { stream: Stream::Unix(stream), readable: false, writable: true, near: None }
     }
 
     /// Waits until there may be something to read.

@@ -16,17 +16,15 @@ use hyper::service::Service;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional_with_sizes};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Thread;
 use super::activity::Activity;
-use super::backend::{Lease, Upgraded};
-use super::body::ResponseBody;
 use super::executor::Streams;
 use super::forward::answer;
 use super::headers::Told;
 use super::refusal::{BACKEND, IDLE, LEFT};
+use super::response::ResponseBody;
 use super::running::{Running, malformed, told_of};
 use super::settings::Rules;
 use super::stream::Stream;
@@ -82,8 +80,9 @@ pub(in crate::tls) struct Client {
 
 /// A connection of a backend that was upgraded.
 pub(super) struct Tunnel {
-    pub(super) upgraded: oneshot::Receiver<Upgraded>,
-    pub(super) lease: Option<Lease>,
+    pub(super) backend: Stream,
+    /// What came on it already.
+    pub(super) early: Bytes,
     /// The request that it was.
     pub(super) running: Option<Box<Running>>,
 }
@@ -296,15 +295,8 @@ impl Client {
 
     /// Passes on what a client and a backend say to each other after an upgrade.
     async fn join(&self, tunnel: Tunnel, stream: Stream, ahead: Bytes) -> Option<Failure> {
-        let Tunnel { upgraded, lease, running } = tunnel;
+        let Tunnel { backend, early, running } = tunnel;
         let ends = |end| running.iter().for_each(|running| running.ends(end));
-        let Ok((backend, early)) = upgraded.await else {
-            ends(BACKEND);
-            return Some(Failure::Backend);
-        };
-        if let Some(lease) = lease {
-            lease.discard();
-        }
         let (received, sent) = self.activity.bytes();
         running.iter().for_each(|running| running.behind(received.saturating_sub(ahead.len() as u64), sent));
         let (mut stream, mut backend) = (TokioIo::new(stream), TokioIo::new(backend));

@@ -2,20 +2,20 @@
 
 use std::rc::Rc;
 
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{
-    CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use tokio::time::{Instant, sleep_until};
 
-use super::backend::{Answer, Unanswered, Unconnected};
-use super::body::{Progress, RequestBody, ResponseBody};
+use super::answer::{Answer, Left, Unanswered};
+use super::backend::Unconnected;
+use super::body::{Progress, RequestBody};
 use super::client::{Client, Tunnel};
 use super::headers::{self, About};
 use super::refusal::{Refusal, words};
 use super::request::{Authority, authority, belongs, is_websocket, judge, target};
+use super::response::{ResponseBody, Source};
 use super::running::Running;
 use crate::tls::choice::{Backend, BackendEvent};
 
@@ -63,10 +63,6 @@ async fn taken(
     }
     let websocket = is_websocket(&parts) && !settings.backend_http2;
     rewrite(client, &mut parts, &host, websocket)?;
-    if !settings.backend_http2 && incoming.size_hint().exact().is_none() {
-        // Without being told hyper sends no body of GET or HEAD whose length is not known.
-        parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
     parts.headers.get(headers::REQUEST_ID).into_iter().for_each(|id| running.identified(id));
     let kind = parts.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
     // A call of gRPC may be silent for long in the middle of its body; only HTTP/2 carries one.
@@ -74,8 +70,9 @@ async fn taken(
     let patience = if grpc { client.route.timeouts().idle } else { settings.body_timeout };
     let (body, progress) = RequestBody::new(incoming, &client.rules, patience, client.activity.clone());
     running.goes(&progress);
-    let answer = send(client, running, Request::from_parts(parts, body), &progress).await?;
-    passed(client, answer, websocket)
+    let mut request = Request::from_parts(parts, body);
+    let answer = send(client, running, &mut request, &progress).await?;
+    passed(client, answer, &progress, websocket)
 }
 
 /// Makes of a client's request the one that the backend gets.
@@ -93,14 +90,11 @@ fn rewrite(client: &Client, parts: &mut Parts, host: &Authority, websocket: bool
     merge_cookies(parts);
     let version = if settings.backend_http2 { Version::HTTP_2 } else { Version::HTTP_11 };
     headers::address(&mut parts.headers, &host.text, version, websocket);
-    let path = &*target(&parts.uri);
-    let target = match version {
-        Version::HTTP_2 => {
-            Uri::builder().scheme("http").authority(host.text.as_str()).path_and_query(path).build()
-        }
-        _ => path.parse::<Uri>().map_err(Into::into),
-    };
-    parts.uri = target.map_err(|_| Refusal::Target)?;
+    if settings.backend_http2 {
+        let whole = Uri::builder().scheme("http").authority(host.text.as_str());
+        let whole = whole.path_and_query(&*target(&parts.uri)).build();
+        parts.uri = whole.map_err(|_| Refusal::Target)?;
+    }
     parts.version = version;
     parts.extensions.clear();
     Ok(())
@@ -126,32 +120,12 @@ type Waiting<'a> = (&'a Running, &'a Backend, &'a Rc<Progress>);
 /// So often a request is sent once more that backends said they did not process.
 const REFUSALS: u32 = 3;
 
-/// What can be sent once more: all of a request that has no body.
-struct Copy {
-    parts: Parts,
-    /// Also if it was heard.
-    harmless: bool,
-}
-
-impl Copy {
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        request.body().is_end_stream().then(|| {
-            let (mut parts, ()) = Request::new(()).into_parts();
-            parts.method.clone_from(request.method());
-            parts.uri.clone_from(request.uri());
-            parts.version = request.version();
-            parts.headers.clone_from(request.headers());
-            Self { parts, harmless: request.method().is_idempotent() }
-        })
-    }
-}
-
 /// Has a request answered by a backend. It goes to another only if nothing of it was sent; or if a connection that had served
 /// others ended without a word, and it does no harm to ask twice; or if a backend says that it did not process it.
 async fn send(
     client: &Rc<Client>,
     running: &Running,
-    mut request: Request<RequestBody>,
+    request: &mut Request<RequestBody>,
     progress: &Rc<Progress>,
 ) -> Result<Answer, Refusal> {
     let (backends, rules, route) = (&client.thread.backends, &client.rules, &client.route);
@@ -162,39 +136,34 @@ async fn send(
         // One after the other, each of those that were kept may have ended.
         loop {
             running.asks(&backend);
-            let copy = Copy::of(&request);
             let reusing = backends.reuse(&backend, rules, request);
-            let answer = in_time(client, waiting, reusing).await?;
-            let failed = match answer {
+            let failed = match in_time(client, waiting, reusing).await? {
                 Ok(answer) => return Ok(answer),
                 Err(failed) => failed,
             };
-            let reused = failed.reused;
             refusals += u32::from(failed.refused.is_some());
-            request = again(failed, copy.filter(|_| refusals <= REFUSALS), waiting)?;
-            if !reused {
+            judge_failure(&failed, request.method(), refusals, waiting)?;
+            if !failed.reused {
                 break;
             }
             rules.counters.retry();
         }
         running.asks(&backend);
-        let copy = Copy::of(&request);
         // It is large and rare, and the others shall not have room for it.
         let connecting = Box::pin(backends.connect(&backend, (route, rules), request));
         match in_time(client, waiting, connecting).await? {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(failed)) => {
                 refusals += u32::from(failed.refused.is_some());
-                let again_there = failed.refused.is_some() && refusals <= REFUSALS;
-                request = again(failed, copy.filter(|_| refusals <= REFUSALS), waiting)?;
-                if again_there {
+                judge_failure(&failed, request.method(), refusals, waiting)?;
+                if failed.refused.is_some() && refusals <= REFUSALS {
                     rules.counters.retry();
                     continue;
                 }
             }
-            Err(Unconnected { request: unsent, late: timed_out, why }) => {
+            Err(Unconnected { late: timed_out, why }) => {
                 running.complains(&why);
-                (request, late) = (unsent, timed_out);
+                late = timed_out;
             }
         }
         tried += 1;
@@ -206,26 +175,26 @@ async fn send(
     })
 }
 
-/// The request once more, if it may be sent once more.
-fn again(
-    failed: Unanswered,
-    copy: Option<Copy>,
+/// Whether a request may be sent once more.
+///
+/// # Errors
+/// Why not.
+fn judge_failure(
+    failed: &Unanswered,
+    method: &Method,
+    refusals: u32,
     (running, _, progress): Waiting<'_>,
-) -> Result<Request<RequestBody>, Refusal> {
-    if progress.fault.get().is_none() {
-        failed.why.iter().for_each(|why| running.complains(why));
+) -> Result<(), Refusal> {
+    if let Some(fault) = progress.fault.get() {
+        return Err(fault.into());
     }
-    if let Some(unsent) = failed.unsent {
-        return Ok(unsent);
-    }
-    match (progress.fault.get(), copy) {
-        (Some(fault), _) => Err(fault.into()),
-        (None, Some(Copy { parts, harmless }))
-            if failed.refused.is_some() || harmless && failed.reused && failed.silent =>
-        {
-            Ok(Request::from_parts(parts, RequestBody::empty(progress)))
-        }
-        (None, _) => Err(Refusal::Backend),
+    failed.why.iter().for_each(|why| running.complains(why));
+    let ended = failed.reused && failed.silent;
+    let harmless = failed.refused.is_some() || ended && method.is_idempotent();
+    match failed.left {
+        Left::Unsent => Ok(()),
+        Left::Whole if harmless && refusals <= REFUSALS => Ok(()),
+        Left::Whole | Left::Spent => Err(Refusal::Backend),
     }
 }
 
@@ -260,27 +229,34 @@ async fn in_time<T>(
 }
 
 /// What the client gets of a backend's answer.
-fn passed(client: &Rc<Client>, answer: Answer, websocket: bool) -> Result<Response<ResponseBody>, Refusal> {
-    let Answer { response, lease, upgraded } = answer;
-    let (mut parts, incoming) = response.into_parts();
-    let switched = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-    let agreed =
-        parts.headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    headers::strip(&mut parts.headers);
-    headers::merge_lengths(&mut parts.headers);
-    parts.extensions.clear();
-    parts.version = Version::HTTP_11;
-    if switched {
-        if !websocket || !agreed {
-            if let Some(lease) = lease {
-                lease.discard();
-            }
-            return Err(Refusal::Backend);
+fn passed(
+    client: &Rc<Client>,
+    answer: Answer,
+    progress: &Rc<Progress>,
+    websocket: bool,
+) -> Result<Response<ResponseBody>, Refusal> {
+    let Answer { status, mut headers, source } = answer;
+    let switched = status == StatusCode::SWITCHING_PROTOCOLS;
+    let agreed = headers.get(UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    headers::strip(&mut headers);
+    headers::merge_lengths(&mut headers);
+    let body = match source {
+        Source::Single(lease) if switched => {
+            let upgraded = lease.into_upgraded().filter(|_| websocket && agreed);
+            let (backend, early) = upgraded.ok_or(Refusal::Backend)?;
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            client.tunnel.replace(Some(Tunnel { backend, early, running: None }));
+            ResponseBody::text("")
         }
-        parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        client.tunnel.replace(Some(Tunnel { upgraded, lease, running: None }));
-        return Ok(Response::from_parts(parts, ResponseBody::text("")));
-    }
-    Ok(Response::from_parts(parts, ResponseBody::passed(incoming, lease)))
+        // Over HTTP/2 there is no such answer.
+        Source::Shared { .. } if switched => return Err(Refusal::Backend),
+        source @ (Source::Single(_) | Source::Shared { .. }) => {
+            let limit = client.route.timeouts().idle.max(client.rules.settings.answer_timeout * 2);
+            ResponseBody::passed(source, limit, progress)
+        }
+    };
+    let mut response = Response::new(body);
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    Ok(response)
 }

@@ -74,12 +74,15 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// All lengths that a message says it has; one that is no text is empty.
+pub(super) fn lengths(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(CONTENT_LENGTH).iter();
+    values.flat_map(|value| value.to_str().unwrap_or_default().split(',').map(str::trim))
+}
+
 /// Says once the length of an answer that its backend said more often, and leaves out one that is none (RFC 9110, section 8.6).
 pub(super) fn merge_lengths(headers: &mut HeaderMap) {
-    let all = || {
-        let values = headers.get_all(CONTENT_LENGTH).iter();
-        values.flat_map(|value| value.to_str().unwrap_or_default().split(',').map(str::trim))
-    };
+    let all = || lengths(headers);
     let Some(length) = all().next() else { return };
     let is_one = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     if !is_one || all().any(|other| other != length) {

@@ -14,10 +14,10 @@ use hyper::{Request, Response, StatusCode, Version};
 use tokio::time::{Instant, timeout_at};
 
 use super::activity::Activity;
-use super::body::ResponseBody;
 use super::client::{Ended, PARTING};
 use super::refusal::{LEFT, Refusal, words};
 use super::request::{authority, judge, target};
+use super::response::ResponseBody;
 use super::running::{malformed, said, told_of};
 use super::stream::Stream;
 use crate::tls::access_log::Entry;

@@ -3,7 +3,8 @@
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode, Version};
 
-use super::body::{Fault, ResponseBody};
+use super::body::Fault;
+use super::response::ResponseBody;
 
 /// Why.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -85,7 +85,13 @@ impl Stream {
         stream
     }
 
-    fn new(socket: Socket, channel: Option<Box<Channel>>, pool: Rc<Pool>, activity: Rc<Activity>) -> Self {
+    /// Anybody's; `channel` is what seals it.
+    pub(super) fn new(
+        socket: Socket,
+        channel: Option<Box<Channel>>,
+        pool: Rc<Pool>,
+        activity: Rc<Activity>,
+    ) -> Self {
         Self {
             socket,
             channel,
@@ -138,6 +144,21 @@ impl Stream {
         filled
     }
 
+    /// What was opened, and is not read yet.
+    pub(super) fn rest(&self) -> &[u8] {
+        self.opened.as_ref().map_or(&[], Buffer::rest)
+    }
+
+    /// So much of it was read, or all.
+    pub(super) fn consume(&mut self, count: usize) {
+        if let Some(buffer) = &mut self.opened {
+            buffer.sent(count);
+            if buffer.rest().is_empty() {
+                self.opened = None;
+            }
+        }
+    }
+
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.opened.is_none() && !self.over {
             if self.turns == 0 {
@@ -183,6 +204,11 @@ impl Stream {
             }
         }
         io::Error::new(ErrorKind::InvalidData, failure)
+    }
+
+    /// Whether all that was written was sent.
+    pub(super) fn is_drained(&self) -> bool {
+        self.sealed.is_none()
     }
 
     /// Sends what is to be sent.
@@ -286,14 +312,9 @@ impl Read for Stream {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_fill(cx))?;
-        if let Some(buffer) = &mut self.opened {
-            let count = buffer.rest().len().min(into.remaining());
-            into.put_slice(buffer.rest().get(..count).unwrap_or_default());
-            buffer.sent(count);
-            if buffer.rest().is_empty() {
-                self.opened = None;
-            }
-        }
+        let count = self.rest().len().min(into.remaining());
+        into.put_slice(self.rest().get(..count).unwrap_or_default());
+        self.consume(count);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,5 +1,6 @@
 //! A listener in HTTP mode between a client that says what it likes and a backend that keeps every byte.
 
+mod answers;
 mod clear;
 mod hostile;
 mod http2;

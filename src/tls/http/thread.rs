@@ -35,7 +35,27 @@ impl Thread {
     pub(super) fn request_id(&self) -> HeaderValue {
         let number = self.requests.get();
         self.requests.set(number.wrapping_add(1));
-        let text = format!("{:016x}{number:016x}", self.origin);
-        HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+        let mut text = [0; 32];
+        for (at, byte) in text.iter_mut().enumerate() {
+            let half = if at < 16 { self.origin } else { number };
+            let digit = half >> (60 - at % 16 * 4) & 15;
+            *byte = b"0123456789abcdef".get(digit as usize).copied().unwrap_or(b'0');
+        }
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_numbers_of_a_thread_and_of_a_request() {
+        let (_ends, draining) = watch::channel(None);
+        let mut thread = Thread::new(Pool::new(0), draining);
+        let known = Rc::get_mut(&mut thread).unwrap();
+        (known.origin, known.requests) = (0x0123_4567_89ab_cdef, Cell::new(0xfedc_ba98_7654_320f));
+        assert_eq!(thread.request_id(), "0123456789abcdeffedcba987654320f");
+        assert_eq!(thread.request_id(), "0123456789abcdeffedcba9876543210");
     }
 }

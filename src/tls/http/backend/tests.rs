@@ -1,13 +1,14 @@
 //! Which connections are kept, how many, and for how long.
 
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::UnixStream;
 use tokio::task::{LocalSet, yield_now};
 
 use super::*;
-use crate::tls::http::body::Progress;
 use crate::tls::http::counters::Counters;
 use crate::tls::http::settings::Settings;
+use crate::tls::socket::Socket;
 
 const KEY: Key = (1, 1);
 /// In a moment, however much else goes on.
@@ -30,12 +31,11 @@ fn rules(backend_idle: usize) -> Arc<Rules> {
 }
 
 /// A connection that is free, and its backend's end.
-async fn single() -> (Single, DuplexStream) {
-    let (near, far) = duplex(4096);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
-    spawn_local(connection);
-    sender.ready().await.unwrap();
-    (Single { sender, upgrade: Rc::default() }, far)
+fn single() -> (Box<Single>, UnixStream) {
+    let (near, far) = UnixStream::pair().unwrap();
+    let (pool, activity) = (Pool::new(1), Rc::new(Activity::new()));
+    let stream = Stream::new(Socket::unix(near), None, pool, activity);
+    (Box::new(Single::new(stream)), far)
 }
 
 /// The same that many requests share.
@@ -45,7 +45,7 @@ async fn shared() -> (Shared, DuplexStream) {
 }
 
 /// Whether a connection is closed; what is not closed by then will not be.
-async fn is_closed(far: &mut DuplexStream, by: Duration) -> bool {
+async fn is_closed(far: &mut (impl AsyncRead + Unpin), by: Duration) -> bool {
     timeout(by, far.read_to_end(&mut Vec::new())).await.is_ok()
 }
 
@@ -64,7 +64,7 @@ const MOMENT: Duration = Duration::from_millis(20);
 fn what_is_kept_is_closed_when_its_time_is_over() {
     local(async {
         let (backends, rules, begun) = (backends(SWEEP), rules(9), Instant::now());
-        let (single, mut far) = single().await;
+        let (single, mut far) = single();
         backends.keep(KEY, &rules, single);
         assert!(backends.let_go(begun + KEPT - Duration::from_millis(1)));
         assert!(!is_closed(&mut far, MOMENT).await);
@@ -110,32 +110,37 @@ fn what_is_shared_by_rules_that_are_gone_or_was_given_up_is_closed_at_once() {
 }
 
 #[test]
-fn a_connection_that_its_backend_ended_is_not_used_again_nor_kept() {
+fn a_connection_that_its_backend_ended_or_speaks_on_is_not_used_again_nor_kept() {
     local(async {
         let (backends, rules) = (backends(SWEEP), rules(9));
-        let ((there, mut far), (ended, gone)) = (single().await, single().await);
-        backends.keep(KEY, &rules, there);
-        backends.keep(KEY, &rules, ended);
         let count = || backends.kept.borrow().get(&KEY).map_or(0, |kept| kept.single.len());
-        drop(gone);
-        until(|| backends.kept.borrow()[&KEY].single[1].0.sender.is_closed()).await;
-        assert!(backends.let_go(Instant::now()));
-        assert_eq!(count(), 1);
-        let (ended, gone) = single().await;
-        backends.keep(KEY, &rules, ended);
-        drop(gone);
-        until(|| backends.kept.borrow()[&KEY].single[1].0.sender.is_closed()).await;
-        // The last that was kept would be the first, but for its end.
-        let Some(Connection::Single(mut used)) = backends.kept(KEY) else { panic!("there is one") };
-        let (moved, fault) = (Cell::new(Instant::now()), Cell::new(None));
-        let progress = Rc::new(Progress { moved, fault, received: Cell::new(0), via: RefCell::default() });
-        let asked = used.sender.send_request(Request::new(RequestBody::empty(&progress)));
-        let heard = async {
-            far.read_exact(&mut [0; 3]).await.unwrap();
-        };
-        tokio::select! { () = heard => {}, _ = asked => panic!("nobody answered") }
-        assert!(backends.kept(KEY).is_none());
-        assert_eq!(count(), 0);
+        let (there, mut far) = single();
+        backends.keep(KEY, &rules, there);
+        for speaks in [false, true] {
+            for sweeps in [true, false] {
+                let (ended, mut gone) = single();
+                backends.keep(KEY, &rules, ended);
+                assert_eq!(count(), 2);
+                if speaks {
+                    gone.write_all(b"HTTP/1.1 200 OK\r\n").await.unwrap();
+                }
+                let gone = Some(gone).filter(|_| speaks);
+                sleep(MOMENT).await;
+                if sweeps {
+                    assert!(backends.let_go(Instant::now()));
+                } else {
+                    // The last that was kept would be the first, but for its end.
+                    let Some(Connection::Single(used)) = backends.kept(KEY) else { panic!("there is one") };
+                    assert_eq!(count(), 0);
+                    backends.keep(KEY, &rules, used);
+                }
+                assert_eq!(count(), 1);
+                if let Some(mut gone) = gone {
+                    assert!(is_closed(&mut gone, SOON).await);
+                }
+            }
+        }
+        assert!(!is_closed(&mut far, MOMENT).await);
     });
 }
 
@@ -145,13 +150,13 @@ fn no_more_are_kept_than_may_be_and_the_oldest_has_to_go() {
         let (backends, two, none) = (backends(SWEEP), rules(2), rules(0));
         let mut ends = Vec::new();
         for _ in 0..3 {
-            let (single, far) = single().await;
+            let (single, far) = single();
             backends.keep(KEY, &two, single);
             ends.push(far);
         }
         assert!(is_closed(&mut ends[0], SOON).await);
         assert!(!is_closed(&mut ends[1], MOMENT).await && !is_closed(&mut ends[2], MOMENT).await);
-        let (single, mut far) = single().await;
+        let (single, mut far) = single();
         backends.keep((1, 2), &none, single);
         assert!(is_closed(&mut far, SOON).await && backends.kept((1, 2)).is_none());
     });
@@ -163,18 +168,18 @@ fn it_is_looked_as_long_as_anything_is_kept_and_again_when_something_is() {
         let (backends, rules) = (backends(Duration::from_millis(2)), rules(9));
         for many in [false, true, false] {
             assert!(!backends.sweeping.get() && backends.kept.borrow().is_empty());
-            let far = if many {
+            let ends: (Option<DuplexStream>, Option<UnixStream>) = if many {
                 let (shared, far) = shared().await;
                 backends.share(KEY, &rules, shared);
-                far
+                (Some(far), None)
             } else {
-                let (single, far) = single().await;
+                let (single, far) = single();
                 backends.keep(KEY, &rules, single);
-                far
+                (None, Some(far))
             };
             sleep(MOMENT).await;
             assert!(backends.sweeping.get() && !backends.kept.borrow().is_empty());
-            drop(far);
+            drop(ends);
             until(|| !backends.sweeping.get()).await;
         }
     });
@@ -184,19 +189,17 @@ fn it_is_looked_as_long_as_anything_is_kept_and_again_when_something_is() {
 fn a_connection_may_come_back_while_its_thread_ends() {
     let backends = backends(SWEEP);
     let (kept, rules) = (backends.clone(), rules(9));
-    local(async {
-        let (near, _far) = duplex(4096);
-        let (sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
-        let single = Some(Single { sender, upgrade: Rc::default() });
-        let lease = Lease { single, _slot: None, key: KEY, rules, backends: kept };
+    let far = local(async {
+        let (single, far) = single();
+        let lease = Lease { single: Some(single), key: KEY, rules, backends: kept };
         spawn_local(async move {
-            // As the connection is not over yet, the lease ends by keeping it.
-            let _connection = connection;
             let _lease = lease;
             std::future::pending::<()>().await;
         });
         yield_now().await;
         assert!(!backends.sweeping.get());
+        far
     });
     assert!(backends.sweeping.get() && backends.kept.borrow()[&KEY].single.len() == 1);
+    drop(far);
 }

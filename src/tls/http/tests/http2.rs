@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::peer::{Peer, Reply};
 use super::recorder::Recorder;
 use super::{Setup, Stream, setup, start};
 
@@ -435,7 +436,19 @@ fn an_answer_that_does_not_go_on_is_given_up_whatever_else_goes_on() {
             });
         }
     });
-    let quick = |settings: &mut super::Settings| settings.answer_timeout = Duration::from_millis(300);
+    gives_up(backends, false);
+    // On a connection that others share, too.
+    let peer = Peer::start(|_, request| if request == 0 { Reply::Begin } else { Reply::Ok });
+    gives_up(vec![peer.address], true);
+    assert_eq!(peer.connections(), 1);
+}
+
+/// Asks for an answer that does not go on, and for others meanwhile: the first is given up.
+fn gives_up(backends: Vec<std::net::SocketAddr>, backend_http2: bool) {
+    let quick = |settings: &mut super::Settings| {
+        settings.answer_timeout = Duration::from_millis(300);
+        settings.backend_http2 = backend_http2;
+    };
     let setup = start(quick, Recorder::start(), backends, false);
     setup.route.idle.store(600, Ordering::Relaxed);
     let mut stream = connect(&setup);

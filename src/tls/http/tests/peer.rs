@@ -17,6 +17,8 @@ pub(super) enum Reply {
     Ok,
     /// 200, and so many bytes.
     Long(usize),
+    /// 200, and `o`, and nothing more.
+    Begin,
     /// Nothing.
     Silent,
     /// 200, and `ok`, when all of the request is there.
@@ -112,6 +114,10 @@ impl Conversation {
                 (HEADERS, _) => {
                     match script(requests) {
                         Reply::Silent | Reply::AtEnd => {}
+                        Reply::Begin => {
+                            self.stream.write_all(&frame(HEADERS, END_HEADERS, id, &[0x88]))?;
+                            self.stream.write_all(&frame(DATA, 0, id, b"o"))?;
+                        }
                         Reply::Ok => self.begin(id, 2)?,
                         Reply::Long(length) => self.begin(id, length)?,
                         Reply::Refuse => {
