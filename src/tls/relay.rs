@@ -29,7 +29,7 @@ const LOOKS: u32 = 4;
 struct Flow {
     /// What is to be written.
     pending: Option<Buffer>,
-    /// The last read filled its buffer: the next deserves a large one.
+    /// The last read brought a whole record: the next deserves a large buffer.
     bulk: bool,
     /// All was read.
     ending: bool,
@@ -300,7 +300,7 @@ impl Relay {
         }
         let read = ready!(self.backend.poll_receive_vectored(cx, &mut contents[..count]));
         let read = read.map_err(|_| Failure::Backend)?;
-        self.down.bulk = read == count * CONTENT;
+        self.down.bulk = read >= CONTENT;
         let sealed = if read == 0 { channel.close(room)? } else { channel.seal(room, read)? };
         Poll::Ready(Ok((read, sealed)))
     }
