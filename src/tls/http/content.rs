@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use hyper::HeaderMap;
 
-use super::head::{Framing, headers};
-use super::mistake::Mistake;
+use super::head::{Framing, Malformed, headers};
 
 /// Most bytes of all chunk extensions of one answer: nobody needs them.
 const EXTENSIONS: usize = 16_384;
@@ -16,7 +15,7 @@ const FIELDS: usize = 100;
 
 /// What is left of it.
 #[derive(Debug)]
-pub(super) enum Content {
+pub enum Content {
     /// So many bytes.
     Length(u64),
     /// Chunks.
@@ -29,7 +28,7 @@ pub(super) enum Content {
 
 /// A part of it.
 #[derive(Debug, PartialEq)]
-pub(super) enum Part {
+pub enum Part {
     /// Those of the bytes.
     Data(Range<usize>),
     /// What follows the last chunk. Nothing else does.
@@ -63,7 +62,7 @@ enum Place {
 
 /// Chunks as they come.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
+pub struct Chunks {
     place: Place,
     /// Bytes that are left of one.
     left: u64,
@@ -74,7 +73,7 @@ pub(super) struct Chunks {
 
 impl Content {
     /// All of it.
-    pub(super) fn new(framing: Framing) -> Self {
+    pub fn new(framing: Framing) -> Self {
         match framing {
             Framing::Length(0) => Self::Over,
             Framing::Length(length) => Self::Length(length),
@@ -84,17 +83,17 @@ impl Content {
     }
 
     /// Whether there is nothing more.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         matches!(self, Self::Over)
     }
 
     /// Whether it is whole, if the connection ends here.
-    pub(super) fn may_end(&self) -> bool {
+    pub fn may_end(&self) -> bool {
         matches!(self, Self::Over | Self::End)
     }
 
     /// Bytes that will come, if that is known.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub fn length(&self) -> Option<u64> {
         match self {
             Self::Over => Some(0),
             Self::Length(length) => Some(*length),
@@ -106,7 +105,7 @@ impl Content {
     ///
     /// # Errors
     /// It is not framed as it should be.
-    pub(super) fn next(&mut self, bytes: &[u8]) -> Result<(Part, usize), Mistake> {
+    pub fn next(&mut self, bytes: &[u8]) -> Result<(Part, usize), Malformed> {
         let (part, used) = match self {
             Self::Over => (Part::Over, 0),
             _ if bytes.is_empty() => (Part::More, 0),
@@ -133,7 +132,7 @@ impl Content {
 
 impl Chunks {
     /// The next part, and how many of `bytes` were used up with it.
-    fn next(&mut self, bytes: &[u8]) -> Result<(Part, usize), Mistake> {
+    fn next(&mut self, bytes: &[u8]) -> Result<(Part, usize), Malformed> {
         for (at, byte) in bytes.iter().enumerate() {
             if self.place == Place::Data {
                 let count = within(self.left, bytes.len() - at);
@@ -155,11 +154,11 @@ impl Chunks {
     }
 
     /// Takes a byte between data.
-    fn frame(&mut self, byte: u8) -> Result<(), Mistake> {
+    fn frame(&mut self, byte: u8) -> Result<(), Malformed> {
         self.place = match (self.place, byte) {
             (Place::Start | Place::Length, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
-                let longer = self.left.checked_mul(16).ok_or(Mistake::Chunks)?;
+                let longer = self.left.checked_mul(16).ok_or(Malformed::Chunks)?;
                 self.left = longer + u64::from(digit);
                 Place::Length
             }
@@ -167,31 +166,31 @@ impl Chunks {
             (Place::Length | Place::Blank, b';') => Place::Extension,
             (Place::Length | Place::Blank | Place::Extension, b'\r') => Place::LengthEnd,
             // Some take it for the end of the line.
-            (Place::Extension, b'\n') => return Err(Mistake::Chunks),
+            (Place::Extension, b'\n') => return Err(Malformed::Chunks),
             (Place::Extension, _) => self.extend(Place::Extension)?,
             (Place::LengthEnd, b'\n') if self.left == 0 => Place::Trailers,
             (Place::LengthEnd, b'\n') => Place::Data,
             (Place::DataEnd, b'\r') => Place::DataEndLf,
             (Place::DataEndLf, b'\n') => Place::Start,
-            _ => return Err(Mistake::Chunks),
+            _ => return Err(Malformed::Chunks),
         };
         Ok(())
     }
 
     /// Passes over one more byte that means nothing.
-    fn extend(&mut self, place: Place) -> Result<Place, Mistake> {
+    fn extend(&mut self, place: Place) -> Result<Place, Malformed> {
         self.extensions += 1;
-        if self.extensions > EXTENSIONS { Err(Mistake::Chunks) } else { Ok(place) }
+        if self.extensions > EXTENSIONS { Err(Malformed::Chunks) } else { Ok(place) }
     }
 
     /// Takes a byte behind the last chunk.
-    fn trailer(&mut self, byte: u8) -> Result<Option<Part>, Mistake> {
+    fn trailer(&mut self, byte: u8) -> Result<Option<Part>, Malformed> {
         self.trailers.push(byte);
         if self.trailers == b"\r\n" {
             return Ok(Some(Part::Over));
         }
         if self.trailers.len() > TRAILERS {
-            return Err(Mistake::Chunks);
+            return Err(Malformed::Chunks);
         }
         if !self.trailers.ends_with(b"\r\n\r\n") {
             return Ok(None);
@@ -200,11 +199,11 @@ impl Chunks {
         let httparse::Status::Complete((length, fields)) =
             httparse::parse_headers(&self.trailers, &mut fields)?
         else {
-            return Err(Mistake::Chunks);
+            return Err(Malformed::Chunks);
         };
         // Where lines end in LF alone it could end sooner for others.
         if length != self.trailers.len() {
-            return Err(Mistake::Chunks);
+            return Err(Malformed::Chunks);
         }
         Ok(Some(Part::Trailers(headers(&self.trailers, fields)?)))
     }

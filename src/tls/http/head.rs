@@ -13,17 +13,42 @@ use hyper::http::request;
 use hyper::{Method, StatusCode};
 
 use super::headers::lengths;
-use super::mistake::Mistake;
 use super::request::target;
 
 /// Most bytes of an answer's head, with those of interim answers ahead of it.
-pub(super) const MOST: usize = 65_536;
+pub const MOST: usize = 65_536;
 /// Most fields of one.
 const FIELDS: usize = 256;
 
-/// How the end of a message's content is found.
+/// Why what a backend sends is no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Malformed {
+    /// It cannot be read.
+    #[error("an answer that is no HTTP: {0}")]
+    Syntax(#[from] httparse::Error),
+    /// Its head has no end.
+    #[error("an answer whose head has more than {MOST} bytes")]
+    Long,
+    /// Its number is none.
+    #[error("an answer of a status that there is not")]
+    Status,
+    /// A name or a value that cannot be one.
+    #[error("an answer with a field that is none")]
+    Field,
+    /// Its end cannot be told.
+    #[error("an answer in a transfer coding that was not asked for")]
+    Coding,
+    /// Its end cannot be told.
+    #[error("an answer whose length is none")]
+    Length,
+    /// Its content is no chunks.
+    #[error("an answer of what are no chunks")]
+    Chunks,
+}
+
+/// How the end of a message's content is found (RFC 9112, section 6.3).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// By its length.
     Length(u64),
     /// It comes in chunks, and says itself which is the last.
@@ -33,13 +58,16 @@ pub(super) enum Framing {
 }
 
 /// The head of an answer.
-#[derive(Debug)]
-pub(super) struct Head {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) framing: Framing,
+#[derive(Debug, PartialEq)]
+pub struct Head {
+    /// What became of the request.
+    pub status: StatusCode,
+    /// All of its headers.
+    pub headers: HeaderMap,
+    /// Where its content ends.
+    pub framing: Framing,
     /// Whether another request may follow on the connection.
-    pub(super) lasts: bool,
+    pub lasts: bool,
 }
 
 /// Writes the head of a request. How its content is framed is said here, whatever stands in its headers; `None`: nothing is said
@@ -79,7 +107,7 @@ pub(super) fn write_trailers(trailers: &HeaderMap, announced: &HeaderMap, into: 
 ///
 /// # Errors
 /// It is none, or could be understood in two ways.
-pub(super) fn read(bytes: &[u8], asked: &Method) -> Result<Option<(Head, usize)>, Mistake> {
+pub fn read(bytes: &[u8], asked: &Method) -> Result<Option<(Head, usize)>, Malformed> {
     let mut start = 0;
     while let Some(rest) = bytes.get(start..).filter(|rest| !rest.is_empty()) {
         let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
@@ -88,9 +116,9 @@ pub(super) fn read(bytes: &[u8], asked: &Method) -> Result<Option<(Head, usize)>
         let parsed = parser.parse_response_with_uninit_headers(&mut answer, rest, &mut fields)?;
         let httparse::Status::Complete(length) = parsed else { break };
         if start + length > MOST {
-            return Err(Mistake::Long);
+            return Err(Malformed::Long);
         }
-        let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Mistake::Status)?;
+        let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed::Status)?;
         start += length;
         if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
             continue;
@@ -107,11 +135,11 @@ pub(super) fn read(bytes: &[u8], asked: &Method) -> Result<Option<(Head, usize)>
             && !(headers.contains_key(TRANSFER_ENCODING) && headers.contains_key(CONTENT_LENGTH));
         return Ok(Some((Head { status, headers, framing, lasts }, start)));
     }
-    if bytes.len() >= MOST { Err(Mistake::Long) } else { Ok(None) }
+    if bytes.len() >= MOST { Err(Malformed::Long) } else { Ok(None) }
 }
 
 /// Fields of a head, or trailers. Values share one copy of `bytes`, where they stand.
-pub(super) fn headers(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Mistake> {
+pub(super) fn headers(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Result<HeaderMap, Malformed> {
     let all = Bytes::copy_from_slice(bytes);
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
@@ -119,8 +147,8 @@ pub(super) fn headers(bytes: &[u8], fields: &[httparse::Header<'_>]) -> Result<H
         // One without any byte may stand anywhere.
         let within = start.checked_add(field.value.len()).is_some_and(|end| end <= all.len());
         let value = if within { all.slice(start..start + field.value.len()) } else { Bytes::new() };
-        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Mistake::Field)?;
-        headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Mistake::Field)?);
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed::Field)?;
+        headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Malformed::Field)?);
     }
     Ok(headers)
 }
@@ -131,7 +159,7 @@ fn framing(
     asked: &Method,
     headers: &HeaderMap,
     persistent: bool,
-) -> Result<Framing, Mistake> {
+) -> Result<Framing, Malformed> {
     let empty = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED, StatusCode::SWITCHING_PROTOCOLS];
     if *asked == Method::HEAD || empty.contains(&status) {
         return Ok(Framing::Length(0));
@@ -143,13 +171,13 @@ fn framing(
         (Some(coding), None) if persistent && coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
             return Ok(Framing::Chunked);
         }
-        _ => return Err(Mistake::Coding),
+        _ => return Err(Malformed::Coding),
     }
     let mut all = lengths(headers);
     let Some(length) = all.next() else { return Ok(Framing::End) };
     let is_one = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     let agreed = is_one && all.all(|other| other == length);
-    let length = length.parse().ok().filter(|_| agreed).ok_or(Mistake::Length)?;
+    let length = length.parse().ok().filter(|_| agreed).ok_or(Malformed::Length)?;
     Ok(Framing::Length(length))
 }
 

@@ -3,32 +3,14 @@
 use std::io;
 
 use super::body::Fault;
-use super::head::MOST;
+use super::head::Malformed;
 
 /// What it is, in words for the access log.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Mistake {
-    /// It cannot be read.
-    #[error("an answer that is no HTTP: {0}")]
-    Syntax(#[from] httparse::Error),
-    /// Its head has no end.
-    #[error("an answer whose head has more than {MOST} bytes")]
-    Long,
-    /// Its number is none.
-    #[error("an answer of a status that there is not")]
-    Status,
-    /// A name or a value that cannot be one.
-    #[error("an answer with a field that is none")]
-    Field,
-    /// Its end cannot be told.
-    #[error("an answer in a transfer coding that was not asked for")]
-    Coding,
-    /// Its end cannot be told.
-    #[error("an answer whose length is none")]
-    Length,
-    /// Its content is no chunks.
-    #[error("an answer of what are no chunks")]
-    Chunks,
+    /// It is none.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
     /// The connection ended too soon.
     #[error("connection closed before the answer was whole")]
     Closed,

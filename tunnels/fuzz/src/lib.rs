@@ -8,6 +8,7 @@
 
 mod agreement;
 mod allowed_ips;
+mod answer;
 mod batch;
 mod client_hello;
 mod config;
@@ -37,6 +38,7 @@ mod uapi;
 
 pub use agreement::macsec_agreement;
 pub use allowed_ips::wireguard_allowed_ips;
+pub use answer::tls_answer;
 pub use batch::aead_batch;
 pub use client_hello::tls_client_hello;
 pub use config::config;
@@ -84,6 +86,7 @@ pub const TARGETS: &[Target] = targets![
     packet_segment,
     packet_segment_frame,
     quick,
+    tls_answer,
     tls_client_hello,
     tls_proxy,
     wireguard_allowed_ips,

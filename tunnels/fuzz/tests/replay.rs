@@ -77,6 +77,7 @@ replayed!(
     packet_segment,
     packet_segment_frame,
     quick,
+    tls_answer,
     tls_client_hello,
     tls_proxy,
     wireguard_allowed_ips,
