@@ -1,29 +1,38 @@
 //! What a packet of a batch costs: the library's ChaCha20-Poly1305 against the wide one, in turn. `cargo bench -p adit-bench
-//! --bench cipher`; prints a table, medians of nanoseconds a packet.
+//! --bench cipher`; prints a table, medians of nanoseconds a packet. With `-- avx2` the wide one has no more than AVX2, whatever
+//! the processor has, and the lengths are those between which that gains and does not.
 
-use adit_aead::{Algorithm, Key, Secret, has_wide, use_wide};
+use adit_aead::{Algorithm, Instructions, Key, Secret, has_wide};
 use adit_bench::alone::{Packets, median, turn};
 
-const LENGTHS: [usize; 3] = [64, 256, 1_424];
-const COUNTS: [usize; 8] = [1, 2, 3, 4, 8, 16, 32, 45];
+const LENGTHS: &[usize] = &[64, 256, 1_424];
+const COUNTS: &[usize] = &[1, 2, 3, 4, 8, 16, 32, 45];
+const AVX2_LENGTHS: &[usize] = &[64, 128, 256, 512, 768, 1_024, 1_424];
+const AVX2_COUNTS: &[usize] = &[1, 4, 8, 16, 45];
 /// Turns of each cipher.
 const TURNS: usize = 25;
 
 fn main() {
-    let key = |algorithm| Key::new(algorithm, &Secret::from([7; 32]));
-    use_wide(false);
-    let library = key(Algorithm::ChaCha20Poly1305);
-    use_wide(true);
-    let wide = key(Algorithm::ChaCha20Poly1305);
+    let secret = Secret::from([7; 32]);
+    let of = |wide| Key::chacha20_poly1305(&secret, wide);
+    let library = of(None).expect("it is everywhere");
+    let (wide, lengths, counts) = if std::env::args().any(|word| word == "avx2") {
+        let Some(wide) = of(Some(Instructions::Avx2)) else {
+            return println!("This processor has no AVX2.");
+        };
+        (wide, AVX2_LENGTHS, AVX2_COUNTS)
+    } else {
+        (Key::new(Algorithm::ChaCha20Poly1305, &secret), LENGTHS, COUNTS)
+    };
     if !has_wide() {
-        println!("This processor has no AVX-512 with IFMA: both columns are the library's.");
+        println!("This processor has neither AVX-512 with IFMA nor AVX2: both columns are the library's.");
     }
-    let keys = [library, wide, key(Algorithm::Aes256Gcm)];
+    let keys = [library, wide, Key::new(Algorithm::Aes256Gcm, &secret)];
 
     println!("               seal: ns a packet                 open: ns a packet");
     println!("bytes packets  library    wide  ratio AES-GCM    library    wide  ratio AES-GCM");
-    for len in LENGTHS {
-        for count in COUNTS {
+    for &len in lengths {
+        for &count in counts {
             let packets = Packets { count, len, aad: 0 };
             let mut arena = packets.arena();
             let mut times = [const { [const { Vec::new() }; 2] }; 3];

@@ -1,6 +1,6 @@
 //! Many packets of one arena in one call: the seam for a cipher that works across packets.
 
-use crate::wide::{FEWEST, LONGEST, PACKETS, Packet};
+use crate::wide::{Limits, PACKETS, Packet};
 use crate::{Key, Nonce, TAG};
 
 /// Where a packet lies in its arena.
@@ -27,12 +27,12 @@ impl Span {
 
     /// The span as the wide cipher takes it; `None` if it does not.
     #[inline]
-    fn packet(&self, index: usize, arena: usize) -> Option<Packet> {
+    fn packet(&self, index: usize, arena: usize, longest: usize) -> Option<Packet> {
         let len = self.len.checked_sub(TAG)?;
         let mut nonce = [0; 16];
         *nonce.first_chunk_mut()? = self.nonce;
         let within = self.start.checked_add(self.len)? <= arena;
-        (within && len <= LONGEST && self.aad == 0).then_some(Packet { index, start: self.start, len, nonce })
+        (within && len <= longest && self.aad == 0).then_some(Packet { index, start: self.start, len, nonce })
     }
 }
 
@@ -43,9 +43,9 @@ impl Key {
     /// than a tag, whatever lies inside the arena is overwritten with zeros, so that no plaintext
     /// is sent by mistake.
     pub fn seal_batch(&self, arena: &mut [u8], mut spans: impl Iterator<Item = Span> + Clone) {
-        if let Some(wide) = self.wide().filter(|_| enough(&spans)) {
-            let mut chunk = Chunk::new(&spans);
-            while enough(&spans) {
+        if let Some(wide) = self.wide().filter(|wide| enough(wide.limits(), &spans)) {
+            let mut chunk = Chunk::new(wide.limits(), &spans);
+            while enough(wide.limits(), &spans) {
                 chunk.take_from(&mut spans, arena.len());
                 wide.seal(arena, chunk.packets());
                 chunk.apart().for_each(|(_, span)| self.seal_one(arena, &span));
@@ -63,13 +63,13 @@ impl Key {
         mut verdict: impl FnMut(usize, bool),
     ) {
         let mut next = 0;
-        if let Some(wide) = self.wide().filter(|_| enough(&spans)) {
-            let mut chunk = Chunk::new(&spans);
-            while enough(&spans) {
+        if let Some(wide) = self.wide().filter(|wide| enough(wide.limits(), &spans)) {
+            let mut chunk = Chunk::new(wide.limits(), &spans);
+            while enough(wide.limits(), &spans) {
                 chunk.take_from(&mut spans, arena.len());
                 let mut verified = wide.open(arena, chunk.packets());
                 for (at, span) in chunk.apart() {
-                    verified |= u16::from(self.open_one(arena, &span)) << at;
+                    verified |= u64::from(self.open_one(arena, &span)) << at;
                 }
                 for at in 0..chunk.count {
                     verdict(next + at, verified & (1 << at) != 0);
@@ -96,47 +96,67 @@ impl Key {
     }
 }
 
-/// Whether there are as many as the wide cipher is for.
+/// Whether there are as many as the wide cipher is for, and not too long. A batch for which it is not costs no more than this.
 #[inline]
-fn enough(spans: &(impl Iterator<Item = Span> + Clone)) -> bool {
-    spans.clone().nth(FEWEST - 1).is_some()
+fn enough(limits: &Limits, spans: &(impl Iterator<Item = Span> + Clone)) -> bool {
+    if limits.longest(limits.fewest) == limits.longest(limits.packets) {
+        return spans.clone().nth(limits.fewest - 1).is_some();
+    }
+    let longest = limits.longest(spans.clone().take(limits.packets).count()) + TAG;
+    spans.clone().filter(|span| span.len <= longest).nth(limits.fewest - 1).is_some()
 }
 
-/// Spans that follow one another, as many as the wide cipher works on at once.
+/// Spans in a chunk at most: as many as a mask has bits.
+const SPANS: usize = 64;
+
+/// Spans that follow one another, until there are as many for the wide cipher as it works on at once.
 struct Chunk<Spans> {
+    limits: &'static Limits,
     spans: Spans,
     count: usize,
     /// Those that the wide cipher takes.
     packets: [Packet; PACKETS],
     together: usize,
     /// A bit for each of the others.
-    apart: u16,
+    apart: u64,
 }
 
 impl<Spans: Iterator<Item = Span> + Clone> Chunk<Spans> {
     /// None yet.
     #[inline]
-    fn new(spans: &Spans) -> Self {
-        Self { spans: spans.clone(), count: 0, packets: [Packet::default(); PACKETS], together: 0, apart: 0 }
+    fn new(limits: &'static Limits, spans: &Spans) -> Self {
+        Self {
+            limits,
+            spans: spans.clone(),
+            count: 0,
+            packets: [Packet::default(); PACKETS],
+            together: 0,
+            apart: 0,
+        }
     }
 
     /// The next of `spans`, in place of those before.
     #[inline]
     fn take_from(&mut self, spans: &mut Spans, arena: usize) {
         self.spans = spans.clone();
-        let (mut count, mut together, mut apart) = (0, 0, 0);
-        for span in spans.take(PACKETS) {
-            match self.packets.get_mut(together).zip(span.packet(count, arena)) {
+        let packets = self.limits.packets;
+        let longest = self.limits.longest(packets);
+        let (mut count, mut found, mut apart) = (0, 0, 0);
+        while count < SPANS && found < packets {
+            let Some(span) = spans.next() else { break };
+            match self.packets.get_mut(found).zip(span.packet(count, arena, longest)) {
                 Some((place, packet)) => {
                     *place = packet;
-                    together += 1;
+                    found += 1;
                 }
                 None => apart |= 1 << count,
             }
             count += 1;
         }
-        if together < FEWEST {
-            (together, apart) = (0, u16::MAX);
+        let found = self.packets.get_mut(..found).unwrap_or_default();
+        let together = self.limits.together(found);
+        for packet in found.iter().skip(together) {
+            apart |= 1 << packet.index;
         }
         (self.count, self.together, self.apart) = (count, together, apart);
     }

@@ -5,7 +5,7 @@ use core::fmt;
 use aws_lc_rs::aead::{self, AES_128_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
 
 use crate::Secret;
-use crate::wide::Wide;
+use crate::wide::{Instructions, Wide};
 
 /// Length of the tag in bytes, the same for every algorithm.
 pub const TAG: usize = 16;
@@ -21,7 +21,7 @@ pub enum Algorithm {
     /// ChaCha20-Poly1305 (RFC 8439): WireGuard's cipher.
     ChaCha20Poly1305,
     /// AES-256-GCM (NIST SP 800-38D): four times cheaper than the library's ChaCha20-Poly1305, and half again cheaper than the
-    /// wide one, where the processor has the instructions.
+    /// wide one in AVX-512.
     Aes256Gcm,
     /// No cipher: packets are neither encrypted nor authenticated. For measuring everything else.
     #[cfg(feature = "null")]
@@ -76,9 +76,24 @@ impl Key {
                 return Self { cipher: Cipher::Null, wide: None };
             }
         };
-        let wide = (algorithm == &CHACHA20_POLY1305).then(|| Wide::new(secret)).flatten();
-        let key = UnboundKey::new(algorithm, secret.as_bytes()).expect("memory for a key");
-        Self { cipher: Cipher::Aws(LessSafeKey::new(key)), wide }
+        let wide = Instructions::of_new_keys().filter(|_| algorithm == &CHACHA20_POLY1305);
+        Self::of_library(algorithm, secret.as_bytes(), wide.and_then(|wide| Wide::new(secret, wide)))
+    }
+
+    /// Expands `secret` for ChaCha20-Poly1305 on a processor that has no more than some instructions for the wide cipher, or
+    /// none: to test and to measure one against the other. [`Key::new`] takes the best.
+    ///
+    /// `None` if this processor does not have them.
+    ///
+    /// # Panics
+    /// As [`Key::new`].
+    #[must_use]
+    pub fn chacha20_poly1305(secret: &Secret, wide: Option<Instructions>) -> Option<Self> {
+        let wide = match wide {
+            Some(wide) => Some(Wide::new(secret, wide)?),
+            None => None,
+        };
+        Some(Self::of_library(&CHACHA20_POLY1305, secret.as_bytes(), wide))
     }
 
     /// Expands `secret` for AES-128-GCM (NIST SP 800-38D), which MACsec has as its default.
@@ -87,8 +102,12 @@ impl Key {
     /// As [`Key::new`].
     #[must_use]
     pub fn aes_128_gcm(secret: &Secret<16>) -> Self {
-        let key = UnboundKey::new(&AES_128_GCM, secret.as_bytes()).expect("memory for a key");
-        Self { cipher: Cipher::Aws(LessSafeKey::new(key)), wide: None }
+        Self::of_library(&AES_128_GCM, secret.as_bytes(), None)
+    }
+
+    fn of_library(algorithm: &'static aead::Algorithm, secret: &[u8], wide: Option<Box<Wide>>) -> Self {
+        let key = UnboundKey::new(algorithm, secret).expect("memory for a key");
+        Self { cipher: Cipher::Aws(LessSafeKey::new(key)), wide }
     }
 
     /// The same key for many packets at once, if this processor can.

@@ -1,17 +1,21 @@
 //! Many packets in one call.
 
-use adit_aead::{Algorithm, Key, Secret, Span, TAG};
+use adit_aead::{Algorithm, Instructions, Key, Secret, Span, TAG};
 
 use crate::Input;
 
 /// Packets in a batch at most: more than a cipher works on at once.
 const MANY: usize = 40;
 
-/// A batch of packets of which some are damaged: sealed and opened together as one by one.
+/// A batch of packets of which some are damaged: sealed and opened together as one by one, by all instructions that there are
+/// for it.
 pub fn aead_batch(data: &[u8]) {
     let mut input = Input::new(data);
     let algorithm = input.one(&[Algorithm::ChaCha20Poly1305, Algorithm::Aes256Gcm]);
-    let key = Key::new(algorithm, &Secret::from(input.array()));
+    let secret = Secret::from(input.array());
+    let wide =
+        |it| Key::chacha20_poly1305(&secret, Some(it)).filter(|_| algorithm == Algorithm::ChaCha20Poly1305);
+    let keys: Vec<Key> = Instructions::ALL.into_iter().filter_map(wide).collect();
     let mut spans = Vec::new();
     let mut end = 0;
     for _ in 0..input.below(MANY) {
@@ -25,9 +29,15 @@ pub fn aead_batch(data: &[u8]) {
     let mut arena = input.bytes(end).to_vec();
     arena.resize(end, 0);
 
-    let (mut batch, mut single) = (arena.clone(), arena.clone());
+    check(&Key::new(algorithm, &secret), &arena, &spans, &damage);
+    keys.iter().for_each(|key| check(key, &arena, &spans, &damage));
+}
+
+fn check(key: &Key, arena: &[u8], spans: &[Span], damage: &[(u16, u8)]) {
+    let end = arena.len();
+    let (mut batch, mut single) = (arena.to_vec(), arena.to_vec());
     key.seal_batch(&mut batch, spans.iter().copied());
-    for span in &spans {
+    for span in spans {
         let (aad, data) = parts(&mut single, span);
         assert_eq!(key.seal(span.nonce, aad, data), Ok(()));
     }

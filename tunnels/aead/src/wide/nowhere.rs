@@ -1,6 +1,8 @@
-//! What `avx512.rs` is on machines that do not have it: nothing.
+//! What the modules of instructions are on machines that do not have them: nothing.
 
-use super::{Packet, Wide};
+use super::{Limits, PACKETS, Packet, Wide};
+
+pub(super) const LIMITS: Limits = Limits { packets: 0, fewest: usize::MAX, longest: [0; PACKETS + 1] };
 
 pub(super) fn is_there() -> bool {
     false
@@ -12,7 +14,7 @@ pub(super) fn seal(_: &Wide, _: &mut [u8], packets: &mut [Packet]) {
 }
 
 /// Never called: without the instructions there is no `Wide`.
-pub(super) fn open(_: &Wide, _: &mut [u8], packets: &mut [Packet]) -> u16 {
+pub(super) fn open(_: &Wide, _: &mut [u8], packets: &mut [Packet]) -> u64 {
     debug_assert!(packets.is_empty(), "{packets:?}");
     0
 }

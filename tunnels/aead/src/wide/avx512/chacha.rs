@@ -6,11 +6,10 @@ use core::arch::x86_64::{
     _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 
+use super::super::CONSTANTS;
+
 /// Blocks in a vector.
 pub(super) const BLOCKS: usize = 16;
-
-/// "expand 32-byte k".
-const CONSTANTS: [u32; 4] = [0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574];
 
 pub(super) type State = [__m512i; BLOCKS];
 
