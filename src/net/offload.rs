@@ -17,7 +17,8 @@ pub struct Offloads {
     pub udp_gso: bool,
     /// Trains of datagrams arrive in one system call (`UDP_GRO`).
     pub udp_gro: bool,
-    /// ChaCha20-Poly1305 works on many packets at once (AVX-512 with IFMA), for all tunnels of the process.
+    /// ChaCha20-Poly1305 works on many packets at once (AVX-512 with IFMA; short ones alone with AVX2), for all tunnels of
+    /// the process.
     pub wide_cipher: bool,
     /// Frames of an encrypted link are sent past the queue of its device, by AF_XDP.
     pub link_xdp: bool,
