@@ -75,7 +75,7 @@ pub(in crate::tls) struct Client {
     /// Where its requests are taken down.
     pub(super) requests: Option<Rc<Requests>>,
     /// What follows the last request, if that was an upgrade.
-    pub(super) tunnel: RefCell<Option<Tunnel>>,
+    pub(super) tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 /// A connection of a backend that was upgraded.
@@ -236,7 +236,8 @@ impl Client {
         let parts = connection.into_parts();
         match ended {
             Ok(()) => match self.tunnel.take() {
-                Some(tunnel) => self.join(tunnel, parts.io, parts.read_buf).await,
+                // It is large and rare, and the others shall not have room for it.
+                Some(tunnel) => Box::pin(self.join(*tunnel, parts.io, parts.read_buf)).await,
                 None => {
                     parts.io.finish(PARTING).await;
                     None

@@ -246,7 +246,7 @@ fn passed(
             let (backend, early) = upgraded.ok_or(Refusal::Backend)?;
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            client.tunnel.replace(Some(Tunnel { backend, early, running: None }));
+            client.tunnel.replace(Some(Box::new(Tunnel { backend, early, running: None })));
             ResponseBody::text("")
         }
         // Over HTTP/2 there is no such answer.
