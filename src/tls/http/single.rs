@@ -317,15 +317,14 @@ impl Single {
                     Some(Frame::data(Bytes::copy_from_slice(bytes.get(range).unwrap_or_default())))
                 }
                 Part::Trailers(trailers) => Some(Frame::trailers(trailers)),
-                Part::Over => return Poll::Ready(None),
-                Part::More => None,
+                Part::Over | Part::More => None,
             };
             if ahead.is_empty() {
                 self.stream.consume(used);
             } else {
                 self.read += used;
             }
-            if frame.is_some() {
+            if frame.is_some() || self.content.is_over() {
                 return Poll::Ready(frame.map(Ok));
             }
             if self.read < self.ahead.len() {
