@@ -91,6 +91,11 @@ impl Activity {
         self.http2.set(true);
     }
 
+    /// Whether it is.
+    pub(super) fn is_shared(&self) -> bool {
+        self.http2.get()
+    }
+
     /// When something came last, over HTTP/2.
     pub(super) fn heard(&self) -> Instant {
         self.heard.get()

@@ -114,6 +114,10 @@ impl RequestBody {
         !self.begun
     }
 
+    fn is_shared(&self) -> bool {
+        self.activity.as_ref().is_some_and(|activity| activity.is_shared())
+    }
+
     fn fail(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         self.progress.fault.set(Some(fault));
         Poll::Ready(Some(Err(fault)))
@@ -142,7 +146,10 @@ impl Body for RequestBody {
         if let Some(activity) = &self.activity {
             activity.pass();
         }
+        // A stream of HTTP/2 that the client reset without an error ends here too, as if all had come.
+        let cut = frame.is_none() && self.is_shared() && !self.is_end_stream();
         match frame {
+            None if cut => self.fail(Fault::Broken),
             None => Poll::Ready(None),
             Some(Err(error)) => self.fail(if is_malformed(&error) { Fault::Chunks } else { Fault::Broken }),
             Some(Ok(mut frame)) => {

@@ -248,8 +248,11 @@ impl Single {
     fn take_frame(&mut self, frame: Option<Frame<Bytes>>) -> Result<(), Fault> {
         match (frame.map(Frame::into_data), &mut self.sending) {
             (None, Sending::Chunked(_)) => self.end_chunks(&HeaderMap::new()),
-            (None, _) => return Err(Fault::Broken),
-            (Some(Err(frame)), _) => self.end_chunks(frame.trailers_ref().unwrap_or(&HeaderMap::new())),
+            (Some(Err(frame)), Sending::Chunked(_)) => {
+                self.end_chunks(frame.trailers_ref().unwrap_or(&HeaderMap::new()));
+            }
+            // What a length was said of does not end before it.
+            (None | Some(Err(_)), _) => return Err(Fault::Broken),
             (Some(Ok(data)), _) if data.is_empty() => {}
             (Some(Ok(data)), Sending::Chunked(_)) => {
                 self.data = data;
