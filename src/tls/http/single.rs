@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::replace;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body as _, Buf as _, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
@@ -117,8 +117,7 @@ impl Single {
             && self.content.is_over()
             && self.is_sent()
             && self.read == self.ahead.len()
-            // Its end would be there to be read.
-            && self.stream.poll_fill(&mut Context::from_waker(Waker::noop())).is_pending()
+            && self.stream.is_quiet()
     }
 
     fn is_sent(&self) -> bool {

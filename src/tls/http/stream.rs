@@ -3,14 +3,16 @@
 //! Records are opened and sealed where they lie, in buffers of the thread. One that has nothing in it goes back: an idle
 //! connection has none.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::activity::Activity;
@@ -142,6 +144,14 @@ impl Stream {
         let filled = self.poll_open(cx);
         self.broken |= matches!(filled, Poll::Ready(Err(_)));
         filled
+    }
+
+    /// Whether nothing is there to be read, not even its end. How much was read or done in a row before is no matter: what is
+    /// not looked at would be taken for what comes next.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        self.turns = TURNS;
+        let looked = pin!(unconstrained(poll_fn(|cx| self.poll_fill(cx))));
+        looked.poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// What was opened, and is not read yet.
