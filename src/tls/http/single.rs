@@ -174,17 +174,14 @@ impl Single {
         cx: &mut Context<'_>,
         request: &mut Request<RequestBody>,
     ) -> Poll<Result<Head, Mistake>> {
-        let broken = match self.poll_send(cx, request.body_mut()) {
-            Poll::Ready(Err(Stopped::Broken(error))) => Some(error),
+        match self.poll_send(cx, request.body_mut()) {
+            // A backend that hears no more may have answered: what is there to be read says so, or that it is gone.
+            Poll::Ready(Err(Stopped::Broken(error))) if is_gone(&error) => {}
             Poll::Ready(Err(stopped)) => return Poll::Ready(Err(stopped.into())),
-            Poll::Ready(Ok(())) | Poll::Pending => None,
-        };
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
         loop {
-            let Poll::Ready(came) = self.stream.poll_fill(cx) else {
-                // A backend that hears no more may have answered.
-                return broken.map_or(Poll::Pending, |error| Poll::Ready(Err(error.into())));
-            };
-            came?;
+            ready!(self.stream.poll_fill(cx))?;
             if let Some(head) = self.take_head(request.method())? {
                 return Poll::Ready(Ok(head));
             }
@@ -356,6 +353,11 @@ impl Single {
     pub(super) fn into_upgraded(self) -> (Stream, Bytes) {
         (self.stream, Bytes::copy_from_slice(self.ahead.get(self.read..).unwrap_or_default()))
     }
+}
+
+/// Whether it says that the other side is not there any more, or does not hear.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Of a request's headers those that name its trailers.
