@@ -93,6 +93,16 @@ impl Lease {
         self.single.as_mut().map_or(Poll::Ready(None), |single| single.poll_frame(cx))
     }
 
+    /// Whether something of the request is left.
+    pub(super) fn is_sending(&self) -> bool {
+        self.single.as_ref().is_some_and(|single| single.is_sending())
+    }
+
+    /// Sends it: ready when there is no more, or it does not go on.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.single.as_mut().map_or(Poll::Ready(()), |single| single.poll_rest(cx))
+    }
+
     /// Whether all of it came.
     pub(super) fn is_over(&self) -> bool {
         self.single.as_ref().is_none_or(|single| single.is_over())
@@ -287,7 +297,7 @@ impl Backends {
                 let Head { status, headers, .. } = send_alone(&mut single, request, reused).await?;
                 single.goes_on(request.body_mut());
                 let (rules, backends) = (rules.clone(), self.clone());
-                let source = Source::Single(Lease { single: Some(single), key, rules, backends });
+                let source = Source::alone(Lease { single: Some(single), key, rules, backends });
                 Ok(Answer { status, headers, source })
             }
             Connection::Shared(sender, slot) => send_along(sender, slot, request, reused).await,

@@ -249,9 +249,9 @@ fn passed(
             client.tunnel.replace(Some(Box::new(Tunnel { backend, early, running: None })));
             ResponseBody::text("")
         }
-        // Over HTTP/2 there is no such answer.
-        Source::Shared { .. } if switched => return Err(Refusal::Backend),
-        source @ (Source::Single(_) | Source::Shared { .. }) => {
+        // Over HTTP/2 there is no such answer, nor to a request that goes on.
+        Source::Shared { .. } | Source::Sending { .. } if switched => return Err(Refusal::Backend),
+        source @ (Source::Single(_) | Source::Sending { .. } | Source::Shared { .. }) => {
             let limit = client.route.timeouts().idle.max(client.rules.settings.answer_timeout * 2);
             ResponseBody::passed(source, limit, progress)
         }

@@ -1,12 +1,15 @@
 //! Bodies of answers on their way: never more of one is held than one buffer.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
+use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::backend::Lease;
@@ -49,14 +52,39 @@ enum Content {
 pub(super) enum Source {
     /// A connection with one request at a time.
     Single(Lease),
+    /// The same while its request goes on, whether anybody asks for the answer or not: some take it when they have sent all.
+    Sending { lease: Rc<RefCell<Lease>>, _task: Task },
     /// A stream of one that many requests share.
     Shared { incoming: Incoming, _slot: Slot },
 }
 
+/// A task that ends with what it is for.
+pub(super) struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Source {
+    /// A connection that an answer has for itself.
+    pub(super) fn alone(lease: Lease) -> Self {
+        if !lease.is_sending() {
+            return Self::Single(lease);
+        }
+        let lease = Rc::new(RefCell::new(lease));
+        let sending = Rc::downgrade(&lease);
+        let rest = poll_fn(move |cx| {
+            sending.upgrade().map_or(Poll::Ready(()), |lease| lease.borrow_mut().poll_rest(cx))
+        });
+        Self::Sending { lease, _task: Task(spawn_local(rest)) }
+    }
+
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Mistake>>> {
         match self {
             Self::Single(lease) => lease.poll_frame(cx),
+            Self::Sending { lease, .. } => lease.borrow_mut().poll_frame(cx),
             Self::Shared { incoming, .. } => {
                 Pin::new(incoming).poll_frame(cx).map(|frame| frame.map(|frame| Ok(frame?)))
             }
@@ -66,6 +94,7 @@ impl Source {
     fn is_over(&self) -> bool {
         match self {
             Self::Single(lease) => lease.is_over(),
+            Self::Sending { lease, .. } => lease.borrow().is_over(),
             Self::Shared { incoming, .. } => incoming.is_end_stream(),
         }
     }
@@ -73,6 +102,7 @@ impl Source {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Single(lease) => lease.size_hint(),
+            Self::Sending { lease, .. } => lease.borrow().size_hint(),
             Self::Shared { incoming, .. } => incoming.size_hint(),
         }
     }

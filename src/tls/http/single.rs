@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::mem::replace;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use hyper::body::{Body as _, Buf as _, Bytes, Frame, SizeHint};
 use hyper::header::{CONTENT_LENGTH, HeaderMap, TRAILER};
@@ -36,6 +36,10 @@ pub(super) struct Single {
     sending: Sending,
     /// Where that comes from, once the answer's head is there.
     body: Option<RequestBody>,
+    /// Why it goes no further.
+    fault: Option<Fault>,
+    /// Who waits for the answer's content meanwhile.
+    waiting: Option<Waker>,
     /// What of an answer came with a head that was not whole.
     ahead: Vec<u8>,
     /// Bytes of it that were read.
@@ -102,6 +106,8 @@ impl Single {
             data: Bytes::new(),
             sending: Sending::Done,
             body: None,
+            fault: None,
+            waiting: None,
             ahead: Vec::new(),
             read: 0,
             begun: false,
@@ -297,16 +303,35 @@ impl Single {
         }
     }
 
+    /// Whether something of the request is left.
+    pub(super) fn is_sending(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// Sends what is left of the request: ready when there is no more, or it does not go on.
+    pub(super) fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(mut body) = self.body.take() else { return Poll::Ready(()) };
+        match self.poll_send(cx, &mut body) {
+            Poll::Pending => {
+                self.body = Some(body);
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(Stopped::Fault(fault))) => {
+                self.fault = Some(fault);
+                self.waiting.take().into_iter().for_each(Waker::wake);
+            }
+            // A backend that hears no more may go on all the same.
+            Poll::Ready(_) => {}
+        }
+        Poll::Ready(())
+    }
+
     /// The next of the answer's content; `None`: that was all.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Mistake>>> {
-        if let Some(mut body) = self.body.take() {
-            match self.poll_send(cx, &mut body) {
-                Poll::Pending => self.body = Some(body),
-                Poll::Ready(Err(Stopped::Fault(fault))) => return Poll::Ready(Some(Err(fault.into()))),
-                // A backend that hears no more may go on all the same.
-                Poll::Ready(_) => {}
-            }
+        if let Some(fault) = self.fault.take() {
+            return Poll::Ready(Some(Err(fault.into())));
         }
+        self.waiting = self.body.as_ref().map(|_| cx.waker().clone());
         loop {
             let ahead = self.ahead.get(self.read..).unwrap_or_default();
             let bytes = if ahead.is_empty() { self.stream.rest() } else { ahead };
