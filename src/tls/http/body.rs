@@ -104,6 +104,15 @@ impl RequestBody {
         }
     }
 
+    /// One of no request.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        let (moved, fault) = (Cell::new(Instant::now()), Cell::new(None));
+        let progress = Rc::new(Progress { moved, fault, received: Cell::new(0), via: RefCell::new(None) });
+        let (activity, rules, patience) = (None, None, Duration::ZERO);
+        Self { incoming: None, begun: false, progress, activity, rules, room: None, patience, timer: None }
+    }
+
     /// It goes to a connection of its own, or to this one.
     pub(super) fn goes(&self, via: Option<Rc<Load>>) {
         self.progress.via.replace(via);

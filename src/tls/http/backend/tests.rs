@@ -203,3 +203,104 @@ fn a_connection_may_come_back_while_its_thread_ends() {
     assert!(backends.sweeping.get() && backends.kept.borrow()[&KEY].single.len() == 1);
     drop(far);
 }
+
+#[test]
+fn what_came_unasked_is_seen_however_much_was_read_and_done_before() {
+    local(async {
+        for exhausted in [false, true] {
+            let (near, mut far) = UnixStream::pair().unwrap();
+            let mut stream = Stream::new(Socket::unix(near), None, Pool::new(1), Rc::new(Activity::new()));
+            // As many reads as may follow each other.
+            for _ in 0..if exhausted { 3 } else { 16 } {
+                far.write_all(b"x").await.unwrap();
+                std::future::poll_fn(|cx| stream.poll_fill(cx)).await.unwrap();
+                stream.consume(1);
+            }
+            let mut single = Single::new(stream);
+            far.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+            sleep(MOMENT).await;
+            let spend = || {
+                let spent = std::pin::pin!(tokio::task::consume_budget());
+                spent.poll(&mut Context::from_waker(std::task::Waker::noop()))
+            };
+            while exhausted && spend().is_ready() {}
+            assert!(!single.is_free(), "{exhausted}");
+        }
+    });
+}
+
+#[test]
+fn an_answer_is_heard_of_a_backend_that_hears_no_more() {
+    local(async {
+        let (mut single, mut far) = single();
+        far.write_all(b"HTTP/1.1 413 Too Long\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        drop(far);
+        let mut request = Request::new(RequestBody::none());
+        let head = timeout(SOON, single.ask(&mut request)).await.unwrap();
+        assert_eq!(
+            head.map(|head| head.status.as_u16()).map_err(|unheard| unheard.mistake.to_string()),
+            Ok(413)
+        );
+    });
+}
+
+#[test]
+fn a_request_that_was_answered_early_is_sent_to_its_end_before_the_connection_is_free() {
+    // What is left waits to be written, or was written and waits for room.
+    for length in [250_000, 1_000_000] {
+        local(async {
+            let (mut single, mut far) = single();
+            far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").await.unwrap();
+            let mut request = Request::new(RequestBody::none());
+            let long = hyper::header::HeaderValue::from_str(&"x".repeat(length)).unwrap();
+            request.headers_mut().insert("x", long);
+            assert!(single.ask(&mut request).await.is_ok_and(|head| head.status == 200));
+            single.goes_on(request.body_mut());
+            let reading = tokio::task::spawn_local(async move {
+                let mut came = Vec::new();
+                while !came.ends_with(b"\r\n\r\n") {
+                    assert!(far.read_buf(&mut came).await.unwrap() > 0);
+                }
+                far.write_all(b"k").await.unwrap();
+                (came.len(), far)
+            });
+            for expected in ["o", "k"] {
+                let next = timeout(SOON, next(&mut single)).await.unwrap();
+                assert_eq!(next.unwrap().unwrap().into_data().unwrap(), expected);
+                assert_eq!(single.is_free(), expected == "k");
+            }
+            assert!(reading.await.unwrap().0 > length);
+        });
+    }
+}
+
+/// The next of an answer's content, while the rest of its request is sent.
+async fn next(single: &mut Single) -> Option<Result<Frame<Bytes>, Mistake>> {
+    let next = std::future::poll_fn(|cx| {
+        let _ = single.poll_rest(cx);
+        single.poll_frame(cx)
+    });
+    next.await
+}
+
+#[test]
+fn an_answer_goes_on_when_its_backend_hears_no_more_of_the_request() {
+    local(async {
+        let (mut single, mut far) = single();
+        far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").await.unwrap();
+        let mut request = Request::new(RequestBody::none());
+        let long = hyper::header::HeaderValue::from_str(&"x".repeat(1_000_000)).unwrap();
+        request.headers_mut().insert("x", long);
+        assert!(single.ask(&mut request).await.is_ok_and(|head| head.status == 200));
+        single.goes_on(request.body_mut());
+        let far = far.into_std().unwrap();
+        far.shutdown(std::net::Shutdown::Read).unwrap();
+        std::io::Write::write_all(&mut &far, b"k").unwrap();
+        let mut came = Vec::new();
+        while let Some(frame) = timeout(SOON, next(&mut single)).await.unwrap() {
+            came.extend_from_slice(&frame.unwrap().into_data().unwrap());
+        }
+        assert_eq!(came, b"ok");
+        assert!(!single.is_free(), "the request was not sent");
+    });
+}
