@@ -282,25 +282,3 @@ async fn next(single: &mut Single) -> Option<Result<Frame<Bytes>, Mistake>> {
     });
     next.await
 }
-
-#[test]
-fn an_answer_goes_on_when_its_backend_hears_no_more_of_the_request() {
-    local(async {
-        let (mut single, mut far) = single();
-        far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no").await.unwrap();
-        let mut request = Request::new(RequestBody::none());
-        let long = hyper::header::HeaderValue::from_str(&"x".repeat(1_000_000)).unwrap();
-        request.headers_mut().insert("x", long);
-        assert!(single.ask(&mut request).await.is_ok_and(|head| head.status == 200));
-        single.goes_on(request.body_mut());
-        let far = far.into_std().unwrap();
-        far.shutdown(std::net::Shutdown::Read).unwrap();
-        std::io::Write::write_all(&mut &far, b"k").unwrap();
-        let mut came = Vec::new();
-        while let Some(frame) = timeout(SOON, next(&mut single)).await.unwrap() {
-            came.extend_from_slice(&frame.unwrap().into_data().unwrap());
-        }
-        assert_eq!(came, b"ok");
-        assert!(!single.is_free(), "the request was not sent");
-    });
-}
