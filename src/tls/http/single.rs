@@ -44,7 +44,7 @@ pub(super) struct Single {
     ahead: Vec<u8>,
     /// Bytes of it that were read.
     read: usize,
-    /// Something of the request was written.
+    /// Something of the request may have been written.
     begun: bool,
     /// Something of an answer came.
     heard: bool,
@@ -240,6 +240,8 @@ impl Single {
                 let done = matches!(self.sending, Sending::Done);
                 return if done { Poll::Ready(Ok(())) } else { Poll::Pending };
             }
+            // A part may go ahead of an error.
+            self.begun = true;
             let slices = [IoSlice::new(out), IoSlice::new(&self.data)];
             let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, &slices))?;
             self.sent(count);
@@ -292,7 +294,6 @@ impl Single {
 
     /// So much was written.
     fn sent(&mut self, count: usize) {
-        self.begun |= count > 0;
         let ahead = count.min(self.out.len() - self.written);
         self.written += ahead;
         if count > ahead {
