@@ -14,7 +14,7 @@ from lab.case import Case
 from lab.namespace import sweep_abandoned
 from lab.runner import run as run_cases
 from lab.wireguard import ROOT, Missing
-from measure import results
+from measure import flame_tls, results
 from measure.implementation import VETH, require
 from measure.nanoseconds import Measured, page
 from measure.revisions import as_user
@@ -37,6 +37,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (3)")
     parser.add_argument("--seconds", type=int, default=4, help="of each measurement, without and with perf (4)")
     parser.add_argument("--page", metavar="FILE", help="only write the tables of these results")
+    parser.add_argument("--tls", action="store_true", help="the TLS terminator in place of tunnels: flame graphs alone")
     wanted = parser.parse_args()
     if wanted.rounds < 1 or wanted.seconds < 1:
         parser.error("--rounds and --seconds: expected 1 or more")
@@ -106,13 +107,19 @@ def draw(folder, records):
                 continue
             with open(path) as file:
                 stacks = file.read()
-            count = sum(int(line.rsplit(" ", 1)[1]) for line in stacks.splitlines())
             nanos = median(measured.cost(name, (at,)).values())
-            words = ["--colors", "java", "--hash", "--minwidth", SMALLEST, "--factor", f"{nanos / count}",
-                     "--countname", "ns a packet", "--title", f"{name}, {title}: {nanos:.0f} ns a packet"]
-            svg = process.run([FLAMEGRAPH, "-q", *words], data=stacks)[1]
-            with open(f"{results.FOLDER}/flame-{name}-{title}.svg", "w") as file:
-                file.write(svg)
+            graph(f"{results.FOLDER}/flame-{name}-{title}.svg", f"{name}, {title}: {nanos:.0f} ns a packet", stacks, nanos,
+                  "ns a packet")
+
+
+def graph(path, title, stacks, nanos, unit):
+    """A flame graph of folded stacks, as wide as `nanos`."""
+    count = sum(int(line.rsplit(" ", 1)[1]) for line in stacks.splitlines())
+    words = ["--colors", "java", "--hash", "--minwidth", SMALLEST, "--factor", f"{nanos / count}", "--countname", unit,
+             "--title", title]
+    svg = process.run([FLAMEGRAPH, "-q", *words], data=stacks)[1]
+    with open(path, "w") as file:
+        file.write(svg)
 
 
 def write_page(run, records):
@@ -126,21 +133,32 @@ def write_page(run, records):
         file.write(before + BEGIN + "\n\n" + "\n".join(page(run, records)) + "\n\n" + END + after)
 
 
+def take_tls(seconds):
+    """The flame graphs of the TLS terminator; 0 if all could be made."""
+    try:
+        return int(bool(run_cases(flame_tls.cases(seconds, graph), 1)[1]))
+    except interrupt.Interrupted as error:
+        print(error, file=sys.stderr)
+        return 128 + error.number
+
+
 def main():
     wanted = arguments()
     if wanted.page:
         write_page(*results.read(wanted.page))
         return 0
-    implementations = (VETH, *TAKEN_APART)
+    implementations = flame_tls.NAMES if wanted.tls else (VETH, *TAKEN_APART)
     try:
         require(implementations)
         require_perf()
-        alone = build_cipher()
+        alone = None if wanted.tls else build_cipher()
     except Missing as error:
         print(f"bench/flame: {error}", file=sys.stderr)
         return 2
     sweep_abandoned()
     interrupt.listen()
+    if wanted.tls:
+        return take_tls(wanted.seconds)
     settings = Settings(tcp=wanted.seconds)
     path = results.start(implementations, described(settings), False)
     named = path.replace(".jsonl", "-flame.jsonl")
