@@ -1,7 +1,7 @@
 //! What comes through as it should, and what clients are told when it does not.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::log::says;
@@ -14,7 +14,12 @@ pub(super) fn get(path: &str) -> String {
 
 /// An address where nobody is.
 pub(super) fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    // The port stays taken: another test would listen there.
+    std::mem::forget(socket);
+    address
 }
 
 /// The status of one request, and the whole of its answer.
