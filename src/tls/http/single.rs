@@ -1,7 +1,8 @@
 //! A connection to a backend of HTTP/1.1, with one request at a time (RFC 9112).
 //!
 //! It has no task of its own: whoever waits for the answer, and then for its content, has it read and written. hyper's client
-//! has one, and what goes to and fro between two tasks is a seventh of all that a small request costs.
+//! has one, and what goes to and fro between two tasks is a seventh of all that a small request costs. Only what is left of a
+//! request whose answer began gets a task (`response`).
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};

@@ -9,6 +9,7 @@ mod peer;
 mod proper;
 mod recorder;
 mod shared;
+mod silence;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
